@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Few-shot and medical anomaly detection as a plug-in for anomalib.
+
+The four public names are loaded on first use, so that ``import anomalib_fsad.deploy`` needs neither torch nor anomalib.
+
+Example:
+    >>> import anomalib_fsad
+    >>> sorted(anomalib_fsad.__all__)
+    ['D24FAD', 'MedicalFewShot', 'PDD', 'SCRD4AD']
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anomalib_fsad.data import MedicalFewShot
+    from anomalib_fsad.models import D24FAD, PDD, SCRD4AD
+
+__version__ = "0.1.0"
+__all__ = ["D24FAD", "PDD", "SCRD4AD", "MedicalFewShot"]
+
+_HOMES = {
+    "D24FAD": "anomalib_fsad.models.d24fad",
+    "PDD": "anomalib_fsad.models.pdd",
+    "SCRD4AD": "anomalib_fsad.models.scrd4ad",
+    "MedicalFewShot": "anomalib_fsad.data",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        msg = f"module 'anomalib_fsad' has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Antialiased resizing that survives export.
+
+anomalib switches antialiasing off in what it exports, so an image larger than the model's input scores differently
+there. Antialiased bilinear resizing is linear along each axis: two matrix products, which every runtime computes alike.
+"""
+
+import torch
+from anomalib.pre_processing.utils.transform import get_exportable_transform
+from torch import Tensor
+from torchvision.transforms.v2 import Compose, InterpolationMode, Resize, Transform
+
+
+def antialiased_resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize B x C x H x W images as ``torchvision``'s ``Resize(size, antialias=True)`` does.
+
+    Example:
+        >>> import torch
+        >>> antialiased_resize(torch.ones(1, 3, 50, 70), (32, 32)).shape
+        torch.Size([1, 3, 32, 32])
+    """
+    rows = _resize_matrix(images.shape[-2], size[0], images)
+    columns = _resize_matrix(images.shape[-1], size[1], images)
+    return rows @ images @ columns.transpose(0, 1)
+
+
+def _resize_matrix(n_in: int, n_out: int, like: Tensor) -> Tensor:
+    """The n_out x n_in weights of a triangle filter as wide as the step between output pixels, but not under 1."""
+    source = torch.arange(n_in, dtype=like.dtype, device=like.device) + 0.5
+    # The step is made from a tensor, so that a traced size stays symbolic.
+    step = source.new_ones(n_in).sum() / n_out
+    centre = (torch.arange(n_out, dtype=like.dtype, device=like.device) + 0.5) * step
+    width = step.clamp(min=1.0)
+    weights = (1 - ((source[None, :] - centre[:, None]) / width).abs()).clamp(min=0)
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+class ExactResize(Transform):
+    """The exported stand-in of an antialiased ``Resize`` to a fixed size."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Resize one batch of images."""
+        return antialiased_resize(inputs[0], self.size)
+
+
+def exact_export_transform(transform: Transform | None) -> Transform | None:
+    """What anomalib would export for ``transform``, with the antialiasing put back."""
+    if isinstance(transform, Compose):
+        return Compose([exact_export_transform(t) for t in transform.transforms])
+    if (
+        isinstance(transform, Resize)
+        and transform.antialias
+        and transform.interpolation == InterpolationMode.BILINEAR
+        and transform.size is not None
+        and len(transform.size) == 2  # noqa: PLR2004 - a size of one number keeps the aspect: left to anomalib
+    ):
+        return ExactResize((int(transform.size[0]), int(transform.size[1])))
+    return get_exportable_transform(transform)
