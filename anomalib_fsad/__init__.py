@@ -12,6 +12,8 @@ Example:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from anomalib_fsad.plugin import activate
+
 if TYPE_CHECKING:
     from anomalib_fsad.data import MedicalFewShot
     from anomalib_fsad.models import D24FAD, PDD, SCRD4AD
@@ -38,3 +40,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+activate()

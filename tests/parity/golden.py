@@ -91,7 +91,12 @@ class Report:
         self.rows.append((name, max(deviations) / scale, VALUE_TOLERANCE))
 
     def scalar(
-        self, name: str, actual: float | Tensor, expected: float, tolerance: float = VALUE_TOLERANCE, floor: float = 1e-7
+        self,
+        name: str,
+        actual: float | Tensor,
+        expected: float,
+        tolerance: float = VALUE_TOLERANCE,
+        floor: float = 1e-7,
     ) -> None:
         """Compare a loss or score; ``floor`` is what counts as zero."""
         self.rows.append((name, abs(float(actual) - expected) / max(abs(expected), floor), tolerance))

@@ -181,5 +181,3 @@ def default_pre_processor(image_size: int | tuple[int, int] | list[int], *, norm
     if normalize:
         steps.append(Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]))
     return PreProcessor(Compose(steps))
-
-

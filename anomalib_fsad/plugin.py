@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the public names get known to anomalib, and nothing else.
+
+anomalib resolves ``--model NAME`` among the classes that are already imported, and its ``get_model``,
+``get_datamodule`` and benchmark look names up in its own modules. ``register`` puts ours there.
+"""
+
+import sys
+import warnings
+from types import ModuleType
+from typing import Any
+
+MODELS: tuple[str, ...] = ()
+DATAMODULES: tuple[str, ...] = ()
+
+
+def activate() -> None:
+    """Register now if anomalib's models are loaded, else as soon as they are."""
+    if "anomalib.models" in sys.modules:
+        register()
+    else:
+        from anomalib_fsad.startup._anomalib_fsad_startup import wait_for_anomalib
+
+        wait_for_anomalib()
+
+
+def register() -> None:
+    """Make the models and the datamodule reachable by their bare names; calling it again changes nothing."""
+    import anomalib.data
+    import anomalib.models
+
+    import anomalib_fsad
+
+    for name in MODELS:
+        _expose(anomalib.models, name, getattr(anomalib_fsad, name))
+    for name in DATAMODULES:
+        _expose(anomalib.data, name, getattr(anomalib_fsad, name))
+    # get_model, and with it the benchmark, imports dotted names from these packages only.
+    getattr(anomalib.models, "ALLOWED_MODULES", set()).add("anomalib_fsad")
+
+
+def _expose(module: ModuleType, name: str, ours: Any) -> None:
+    theirs = getattr(module, name, ours)
+    if theirs is not ours:
+        warnings.warn(
+            f"{module.__name__} has a {name} of its own, which anomalib-fsad does not overwrite. "
+            f"Use the full name of this one: anomalib_fsad.{name}.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return
+    setattr(module, name, ours)
