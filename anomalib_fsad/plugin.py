@@ -10,7 +10,7 @@ import warnings
 from types import ModuleType
 from typing import Any
 
-MODELS: tuple[str, ...] = ()
+MODELS: tuple[str, ...] = ("D24FAD",)
 DATAMODULES: tuple[str, ...] = ()
 
 

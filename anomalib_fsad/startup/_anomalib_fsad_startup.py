@@ -11,7 +11,7 @@ import sys
 class _AfterAnomalibModels:
     """A finder that acts once, on ``anomalib.models``, and then takes itself away."""
 
-    def find_spec(self, name, path=None, target=None):  # noqa: ANN001, ANN201, ARG002, D102
+    def find_spec(self, name, path=None, target=None):  # noqa: ANN001, ARG002
         if name != "anomalib.models" or self not in sys.meta_path:
             return None
         sys.meta_path.remove(self)
@@ -34,7 +34,7 @@ def _register():  # noqa: ANN202
         from anomalib_fsad.plugin import register
 
         register()
-    except Exception as error:  # noqa: BLE001 - anomalib must go on without us, whatever is broken here
+    except Exception as error:
         import warnings
 
         warnings.warn(
@@ -45,7 +45,7 @@ def _register():  # noqa: ANN202
         )
 
 
-def install():  # noqa: ANN201
+def install():
     """Wait for ``anomalib.models``, unless ``ANOMALIB_FSAD_AUTOLOAD=0``."""
     import os
 
@@ -53,7 +53,7 @@ def install():  # noqa: ANN201
         wait_for_anomalib()
 
 
-def wait_for_anomalib():  # noqa: ANN201
+def wait_for_anomalib():
     """Put the finder in place, once."""
     # By name, not by class: this file is both at the root of site-packages and in the package.
     if not any(type(finder).__name__ == _AfterAnomalibModels.__name__ for finder in sys.meta_path):

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m tests.parity GOLDEN.json``: compare our models with the figures of the authors' code; exit 1 beyond tolerance."""
+"""``python -m tests.parity GOLDEN.json``: compare our models with the figures of the authors' code.
+
+Prints quantity, deviation and verdict, and ends with 1 where a tolerance is exceeded.
+"""
 
 import importlib
 import json

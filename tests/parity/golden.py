@@ -15,6 +15,9 @@ VALUE_TOLERANCE = 1e-4
 NORM_TOLERANCE = 1e-3
 """Of a gradient's norm, relative to itself."""
 
+COSINE_RESOLUTION = 2 * 2**-23
+"""A cosine near 1 is known in steps of ``2**-24``; a map adds three of them up, each a step or two off by rounding."""
+
 IMAGENET_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 IMAGENET_STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
@@ -74,8 +77,12 @@ class Report:
         self.title = title
         self.rows: list[tuple[str, float, float]] = []
 
-    def tensor(self, name: str, actual: Tensor, expected: dict[str, Any]) -> None:
-        """Compare a tensor with its recorded samples, mean and deviation; relative to the deviation."""
+    def tensor(self, name: str, actual: Tensor, expected: dict[str, Any], resolution: float = 0.0) -> None:
+        """Compare a tensor with its recorded samples, mean and deviation; relative to the deviation.
+
+        ``resolution`` is what float32 itself cannot tell apart, where it is more than the tolerance: sums of
+        ``1 - cos`` near zero, see ``COSINE_RESOLUTION``.
+        """
         flat = actual.detach().double().flatten()
         if flat.numel() != expected["numel"]:
             self.rows.append((f"{name} (numel {flat.numel()} instead of {expected['numel']})", math.inf, 0.0))
@@ -88,7 +95,7 @@ class Report:
             abs(flat.mean().item() - expected["mean"]),
             abs(flat.std(correction=0).item() - expected["std"]),
         ]
-        self.rows.append((name, max(deviations) / scale, VALUE_TOLERANCE))
+        self.rows.append((name, max(deviations) / scale, max(VALUE_TOLERANCE, resolution / scale)))
 
     def scalar(
         self,

@@ -127,7 +127,7 @@ class HostMixin(LightningModule):
         super().on_load_checkpoint(checkpoint)
 
     @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: str | Path, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]  # noqa: ANN401
+    def load_from_checkpoint(cls, checkpoint_path: str | Path, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         """Load a model; nothing is downloaded, since the checkpoint holds the teacher too."""
         if "pre_trained" in inspect.signature(cls.__init__).parameters:
             kwargs.setdefault("pre_trained", False)
@@ -141,7 +141,7 @@ class HostMixin(LightningModule):
         return {}
 
 
-def _given_to_export(cls: type) -> Any:  # noqa: ANN401
+def _given_to_export(cls: type) -> Any:
     """The instance that ``Engine.export`` was called with, if it is what loads this checkpoint.
 
     With a ``ckpt_path``, the engine builds the model anew from the checkpoint's own arguments and forgets the
@@ -157,7 +157,7 @@ def _given_to_export(cls: type) -> Any:  # noqa: ANN401
     return None
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401
+def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, list | tuple) else value
 
 

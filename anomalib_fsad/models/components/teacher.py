@@ -15,7 +15,7 @@ WEIGHT_TAGS = {
     "resnet50": "resnet50.tv_in1k",
     "wide_resnet50_2": "wide_resnet50_2.tv_in1k",
 }
-"""The weights meant by a bare name: torchvision's first ones, as the papers use. A name with a tag is taken as it is."""
+"""The weights a bare name means: torchvision's first ones, as in the papers. A name with a tag is taken as it is."""
 
 CLASSIFIER_PREFIXES = ("fc.", "classifier.", "head.")
 

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The authors' D24FAD checkpoints: a dict with the student as ``decoder`` and L2W as ``weight``."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anomalib_fsad.models.components.teacher import CLASSIFIER_PREFIXES
+from anomalib_fsad.models.d24fad.lightning_model import D24FAD
+
+PARTS = ("decoder", "weight")
+
+
+def from_reference(source: str | Path | Mapping[str, Any], **init_args: Any) -> D24FAD:
+    """A ``D24FAD`` with the authors' weights, which scores as their network does.
+
+    Args:
+        source: their checkpoint, as a file or loaded; an ``encoder`` in it replaces the teacher's weights too.
+        init_args: arguments of ``D24FAD``; the teacher's weights come from ``pre_trained`` unless ``source`` has them.
+
+    Raises:
+        ValueError: if this is not such a checkpoint, or of another backbone.
+    """
+    parts = source if isinstance(source, Mapping) else _read(Path(source))
+    missing = [part for part in PARTS if not isinstance(parts.get(part), Mapping)]
+    if missing:
+        msg = f"This is no D24FAD checkpoint of the authors': {missing} missing; it has {sorted(map(str, parts))}."
+        raise ValueError(msg)
+    if "encoder" in parts:
+        init_args.setdefault("pre_trained", False)
+    model = D24FAD(**init_args)
+    backbone = init_args.get("backbone", "wide_resnet50_2")
+    _load(model.model.student, parts["decoder"], f"decoder of a {backbone}")
+    _load(model.model.l2w, {_projection_name(name): v for name, v in parts["weight"].items()}, f"L2W of a {backbone}")
+    if "encoder" in parts:
+        kept = {name: v for name, v in parts["encoder"].items() if not name.startswith(CLASSIFIER_PREFIXES)}
+        _load(model.model.teacher.extractor.feature_extractor, kept, f"encoder, a {backbone}")
+    return model
+
+
+def _projection_name(name: str) -> str:
+    """``proj_in1.weight`` is ``projections.0.weight`` here."""
+    layer, leaf = name.rsplit(".", 1)
+    return f"projections.{int(layer.removeprefix('proj_in')) - 1}.{leaf}"
+
+
+def _load(network: torch.nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    # Networks saved from several GPUs carry a prefix.
+    plain = {name.removeprefix("module."): value for name, value in state.items()}
+    try:
+        network.load_state_dict(plain)
+    except RuntimeError as error:
+        msg = f"The checkpoint's weights are not those of the {what}: pass its backbone. {error}"
+        raise ValueError(msg) from error
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        msg = f"The checkpoint {str(path)!r} does not exist."
+        raise FileNotFoundError(msg)
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, Mapping):
+        msg = f"{str(path)!r} holds a {type(content).__name__}, not a dict of state dicts."
+        raise ValueError(msg)
+    return content

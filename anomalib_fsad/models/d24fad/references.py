@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where reference images come from: a folder, a datamodule's support set, its training images, or the same batch."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from anomalib.data.utils import LabelName, get_image_filenames, read_image
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+
+def choose(count: int, k_shot: int, seed: int | None) -> list[int]:
+    """``k_shot`` different places out of ``count``, in order, always the same for a seed."""
+    return sorted(np.random.default_rng(seed or 0).choice(count, size=k_shot, replace=False).tolist())
+
+
+def folder_references(folder: str | Path, k_shot: int, seed: int | None) -> list[Tensor]:
+    """``k_shot`` normal images of a folder (3 x H x W in [0, 1], of any sizes).
+
+    Raises:
+        ValueError: if there are too few images or one cannot be read.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        msg = f"few_shot_source={str(folder)!r} is not a folder: give one with {k_shot} normal images."
+        raise ValueError(msg)
+    try:
+        names = sorted(get_image_filenames(path))
+    except (ValueError, FileNotFoundError, RuntimeError):
+        names = []
+    if len(names) < k_shot:
+        msg = (
+            f"few_shot_source={str(folder)!r} holds {len(names)} readable image files, but k_shot={k_shot}: "
+            "add normal images or lower k_shot."
+        )
+        raise ValueError(msg)
+    chosen = [names[place] for place in choose(len(names), k_shot, seed)]
+    logger.info("Support set from few_shot_source: %s", ", ".join(str(name) for name in chosen))
+    return [_read(name) for name in chosen]
+
+
+def _read(path: Path) -> Tensor:
+    try:
+        return read_image(path, as_tensor=True)
+    except Exception as error:
+        msg = f"The reference image {str(path)!r} cannot be read ({error}): replace or remove it."
+        raise ValueError(msg) from error
+
+
+def datamodule_support(datamodule: Any) -> list[Tensor] | None:
+    """The images of the datamodule's own support set, if it has one (``support_dataloader``, as MedicalFewShot's)."""
+    loader = getattr(datamodule, "support_dataloader", None)
+    if loader is None:
+        return None
+    return [image for batch in loader() for image in batch.image]
+
+
+def training_references(dataset: Any, k_shot: int, seed: int | None) -> list[Tensor]:
+    """``k_shot`` normal images out of a training dataset of anomalib's.
+
+    Raises:
+        ValueError: if it has too few.
+    """
+    labels = dataset.samples.label_index.to_numpy()
+    normal = np.flatnonzero(labels != LabelName.ABNORMAL)
+    if len(normal) < k_shot:
+        msg = (
+            f"The training split has {len(normal)} normal images, but k_shot={k_shot}: add images, lower k_shot, "
+            "or pass few_shot_source=path/to/folder."
+        )
+        raise ValueError(msg)
+    places = [int(normal[place]) for place in choose(len(normal), k_shot, seed)]
+    logger.info(
+        "Support set from the training split: %s",
+        ", ".join(str(dataset.samples.iloc[place].image_path) for place in places),
+    )
+    return [dataset[place].image for place in places]
+
+
+def partners_in_batch(categories: Sequence[str], k_shot: int) -> Tensor:
+    """For each image ``k_shot`` others of its category in the batch, drawn at random: B x K places.
+
+    Where a category has too few others they are drawn more than once; an image without any is its own reference, at
+    distance zero, and so has no say in that loss.
+    """
+    names = np.asarray(categories)
+    rows = []
+    for place, name in enumerate(names):
+        others = torch.from_numpy(np.flatnonzero((names == name) & (np.arange(len(names)) != place)))
+        if len(others) == 0:
+            others = torch.tensor([place])
+        draws = torch.randperm(max(len(others), k_shot))[:k_shot] % len(others)
+        rows.append(others[draws])
+    return torch.stack(rows)

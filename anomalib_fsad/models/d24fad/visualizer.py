@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A picture a prediction: what anomalib shows, and under it the references with what each counted."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from anomalib.pre_processing import PreProcessor
+from anomalib.utils.path import generate_output_filename
+from anomalib.visualization import ImageVisualizer
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torchvision.transforms.v2 import Normalize
+from torchvision.transforms.v2.functional import to_pil_image
+
+if TYPE_CHECKING:
+    from anomalib.data import ImageBatch
+    from anomalib.models.components import AnomalibModule
+    from lightning.pytorch import Trainer
+
+CAPTION_HEIGHT = 18
+BAR_COLOR = (66, 165, 245)
+BACKGROUND = (24, 24, 27)
+
+
+class D24FADVisualizer(ImageVisualizer):
+    """anomalib's image visualizer, with a row of references under each picture; takes the same arguments."""
+
+    def on_test_batch_end(
+        self,
+        trainer: "Trainer",
+        pl_module: "AnomalibModule",
+        outputs: "ImageBatch",
+        batch: "ImageBatch",
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Save a picture for each image of the batch."""
+        del outputs, batch_idx, dataloader_idx
+        if self.output_dir is None:
+            self.output_dir = Path(trainer.default_root_dir) / "images"
+        references = reference_pictures(pl_module)
+        weights: Sequence[Any] = getattr(batch, "reference_weights", [None] * len(batch))
+        datamodule = getattr(trainer, "datamodule", None)
+        for item, item_weights in zip(batch, weights, strict=True):
+            picture = self.visualize(item)
+            if not isinstance(picture, Image.Image):
+                continue
+            if item_weights is not None and len(item_weights) == len(references):
+                picture = with_references(picture, references, item_weights.tolist())
+            picture.save(
+                generate_output_filename(
+                    input_path=item.image_path or "",
+                    output_path=self.output_dir,
+                    dataset_name=getattr(datamodule, "name", None),
+                    category=getattr(datamodule, "category", None),
+                )
+            )
+
+
+def reference_pictures(model: "AnomalibModule") -> list[Image.Image]:
+    """The support set as pictures, the pre-processor's normalisation undone."""
+    images: Tensor = model.model.support.images.detach().cpu()
+    if len(images) == 0:
+        return []
+    transform = model.pre_processor.transform if isinstance(model.pre_processor, PreProcessor) else None
+    for step in reversed(getattr(transform, "transforms", [transform])):
+        if isinstance(step, Normalize):
+            mean, std = torch.tensor(step.mean), torch.tensor(step.std)
+            images = images * std[:, None, None] + mean[:, None, None]
+    return [to_pil_image(image.clamp(0, 1)) for image in images]
+
+
+def with_references(picture: Image.Image, references: Sequence[Image.Image], weights: Sequence[float]) -> Image.Image:
+    """``picture`` with a row of references under it, each with a bar as long as its weight."""
+    side = min(picture.width // max(len(references), 4), picture.height)
+    canvas = Image.new("RGB", (picture.width, picture.height + CAPTION_HEIGHT + side), BACKGROUND)
+    canvas.paste(picture, (0, 0))
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(size=12)
+    for place, (reference, weight) in enumerate(zip(references, weights, strict=True)):
+        left, top = place * side, picture.height
+        draw.rectangle((left, top, left + round((side - 2) * weight), top + CAPTION_HEIGHT - 2), fill=BAR_COLOR)
+        draw.text((left + 4, top + 1), f"reference {place + 1}: {weight:.2f}", fill="white", font=font)
+        canvas.paste(reference.convert("RGB").resize((side - 2, side)), (left, top + CAPTION_HEIGHT))
+    return canvas

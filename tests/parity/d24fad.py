@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""D24FAD against the figures of the authors' network."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import timm
+import torch
+from anomalib.models.components.backbone import get_decoder
+from torch import Tensor, nn
+
+from anomalib_fsad.models.components import gaussian_blur, pixel_cosine_distance, summed_map
+from anomalib_fsad.models.d24fad.loss import distillation
+from anomalib_fsad.models.d24fad.reference import from_reference
+from anomalib_fsad.models.d24fad.torch_model import D24FADModel
+from tests.parity.golden import COSINE_RESOLUTION, Report, golden_images, golden_state
+
+CHANNELS = {"resnet18": (64, 128, 256), "resnet34": (64, 128, 256)}
+
+
+def golden_networks(arch: str) -> dict[str, dict[str, Tensor]]:
+    """The authors' three state dicts, by the golden rule."""
+    encoder = {name: tuple(value.shape) for name, value in timm.create_model(arch).state_dict().items()}
+    decoder = {name: tuple(value.shape) for name, value in get_decoder(arch).state_dict().items()}
+    weight: dict[str, tuple[int, ...]] = {}
+    for scale, c in enumerate(CHANNELS.get(arch, (256, 512, 1024)), start=1):
+        weight |= {f"proj_in{scale}.weight": (c, c, 1, 1), f"proj_in{scale}.bias": (c,)}
+    return {
+        name: golden_state(shapes) for name, shapes in (("encoder", encoder), ("decoder", decoder), ("weight", weight))
+    }
+
+
+def check(case: Mapping[str, Any]) -> Report:
+    """Forward, losses and gradients."""
+    report = Report(f"D24FAD {case['arch']}, K = {case['shots']}")
+    networks = golden_networks(case["arch"])
+    model = from_reference(networks, backbone=case["arch"], k_shot=case["shots"], image_size=case["size"]).model
+    query = golden_images(case["image_seed"], case["batch"], case["size"])
+    support = torch.stack(
+        [golden_images(case["image_seed"] + 100 + k, case["batch"], case["size"]) for k in range(case["shots"])], dim=1
+    )
+    _check_eval(report, model.eval(), query, support, case["eval"])
+    _check_train(report, model.train(), query, support, case["train"])
+    return report
+
+
+@torch.no_grad()
+def _check_eval(report: Report, model: D24FADModel, query: Tensor, support: Tensor, figures: Mapping[str, Any]) -> None:
+    maps = model.episode(query, support)
+    shots = support.shape[1]
+    decoded = [model.decode(model.teacher(support[:, k])[-1]) for k in range(shots)]
+    for scale in range(3):
+        report.tensor(f"teacher {scale + 1}", maps.teacher[scale], figures["teacher"][scale])
+        report.tensor(f"student {scale + 1}", maps.student[scale], figures["student"][scale])
+        stacked = torch.stack([decoded[k][scale] for k in range(shots)])
+        report.tensor(f"support {scale + 1}", stacked, figures["support"][scale])
+        report.tensor(f"weighted {scale + 1}", maps.reference[scale], figures["weighted"][scale])
+    distances = [pixel_cosine_distance(s, r) for s, r in zip(maps.student, maps.reference, strict=True)]
+    raw = summed_map(distances, query.shape[-2:])
+    report.tensor("map", raw, figures["map_raw"], COSINE_RESOLUTION)
+    report.tensor("map, blurred", gaussian_blur(raw), figures["map_blurred"], COSINE_RESOLUTION)
+    explained = model.explain(query, support).predictions
+    for image, (actual, expected) in enumerate(zip(explained.pred_score, figures["score"], strict=True)):
+        report.scalar(f"score of image {image}", actual, expected)
+    report.scalar("loss SSD", distillation(maps.student, maps.reference), figures["loss_ssd"])
+    report.scalar("loss TSD", distillation(maps.teacher, maps.student), figures["loss_tsd"])
+
+
+def _check_train(report: Report, model: nn.Module, query: Tensor, support: Tensor, figures: Mapping[str, Any]) -> None:
+    maps = model.episode(query, support)
+    ssd, tsd = distillation(maps.student, maps.reference), distillation(maps.teacher, maps.student)
+    loss = ssd + 0.1 * tsd
+    loss.backward()
+    report.scalar("training loss SSD", ssd, figures["loss_ssd"])
+    report.scalar("training loss TSD", tsd, figures["loss_tsd"])
+    report.scalar("training loss", loss, figures["loss"])
+    gradients = {name: p.grad for name, p in model.student.named_parameters()}
+    for scale, projection in enumerate(model.l2w.projections, start=1):
+        gradients |= {f"l2w.proj_in{scale}.{name}": p.grad for name, p in projection.named_parameters()}
+    report.norms(gradients, figures["grad_norms"], figures["grad_total"])
+    total = torch.stack([g.norm() for g in gradients.values() if g is not None]).norm()
+    report.scalar("gradient, all of it", total, figures["grad_total"], tolerance=1e-3)
