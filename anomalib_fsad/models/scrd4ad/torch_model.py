@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SCRD4AD's network: a frozen teacher, a bottleneck, a student that decodes it, and a head that weighs the scales."""
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from anomalib.data import InferenceBatch
+from anomalib.models.components.backbone import get_decoder
+from anomalib.models.image.reverse_distillation.components import get_bottleneck_layer
+from torch import Tensor, nn
+
+from anomalib_fsad.models.components import Teacher, gaussian_blur, pixel_cosine_distance, summed_map
+
+STRIDE = 32
+"""The bottleneck is so many times smaller than the image."""
+
+BOTTLENECK_WIDTH = {
+    "wide_resnet50_2": {"width_per_group": 128},
+    "wide_resnet101_2": {"width_per_group": 128},
+    "resnext50_32x4d": {"groups": 32, "width_per_group": 4},
+    "resnext101_32x8d": {"groups": 32, "width_per_group": 8},
+}
+"""RD4AD builds the bottleneck's blocks as wide as the teacher's; anomalib leaves them at ResNet-50's width."""
+
+ScaleWeighting = Literal["outside", "none"]
+ImageScore = Literal["mean", "max"]
+
+
+class Distillation(NamedTuple):
+    """What the loss needs; B x C_k x H_k x W_k a scale, shallow to deep."""
+
+    clean: list[Tensor]
+    noisy: list[Tensor]
+    student: list[Tensor]
+    weights: Tensor | None
+
+
+class SCRD4ADModel(nn.Module):
+    """Teacher, bottleneck, student and scale head.
+
+    Args:
+        backbone: the teacher; the student mirrors it.
+        pre_trained: ``True`` downloads the teacher's weights, a path loads a local file, ``False`` leaves it random.
+        scale_weighting: ``outside`` weighs loss and map by the head's weights, ``none`` counts each scale once.
+        image_score: how the map becomes the image's score.
+        sigma: of the map's Gaussian, in pixels.
+
+    Example:
+        >>> import torch
+        >>> model = SCRD4ADModel("resnet18", pre_trained=False).eval()
+        >>> model(torch.zeros(2, 3, 64, 64)).anomaly_map.shape
+        torch.Size([2, 1, 64, 64])
+    """
+
+    def __init__(
+        self,
+        backbone: str = "wide_resnet50_2",
+        pre_trained: bool | str | Path = True,
+        scale_weighting: ScaleWeighting = "outside",
+        image_score: ImageScore = "mean",
+        sigma: float = 4.0,
+    ) -> None:
+        super().__init__()
+        architecture = backbone.split(".", maxsplit=1)[0]
+        self.decoder = _student(architecture, backbone)
+        self.bottleneck = get_bottleneck_layer(architecture, **BOTTLENECK_WIDTH.get(architecture, {}))
+        # Carried along from RD4AD and never called: with DDP, an unused parameter is an error.
+        del self.bottleneck.conv4, self.bottleneck.bn4
+        self.teacher = Teacher(backbone, stages=(1, 2, 3), pre_trained=pre_trained)
+        self.scale_head = nn.Linear(2 * self.teacher.channels[-1], len(self.teacher.channels))
+        self.weighted = scale_weighting == "outside"
+        self.scale_head.requires_grad_(self.weighted)
+        self.image_score = image_score
+        self.sigma = sigma
+
+    def forward(self, images: Tensor, noisy: Tensor | None = None) -> Distillation | InferenceBatch:
+        """Features for the loss in training, predictions in evaluation.
+
+        Args:
+            images: normalised, B x 3 x H x W, H and W multiples of 32.
+            noisy: the same images, spoiled; in training only.
+        """
+        if self.training:
+            if noisy is None:
+                msg = "SCRD4ADModel in training mode needs the spoiled images too: model(images, noisy)."
+                raise ValueError(msg)
+            _check_size(images, training=True)
+            clean, student, weights = self.distil(images)
+            return Distillation(clean, self.teacher(noisy), student, weights)
+        with torch.no_grad():
+            if not torch.compiler.is_compiling():
+                _check_size(images, training=False)
+            anomaly_map = gaussian_blur(self.raw_map(images), self.sigma)
+            score = anomaly_map.mean((1, 2, 3)) if self.image_score == "mean" else anomaly_map.amax((1, 2, 3))
+            return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
+
+    def distil(self, images: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
+        """The teacher's features u, the student's s, and the scales' weights w (B x 3)."""
+        clean = self.teacher(images)
+        code = self.bottleneck(clean)  # B 2C H/32 W/32
+        return clean, self.decoder(code), self.scale_weights(code) if self.weighted else None
+
+    def scale_weights(self, code: Tensor) -> Tensor:
+        """One weight a scale and image, summing to one, from the bottleneck's output: B x 3."""
+        return self.scale_head(code.amax((-2, -1))).softmax(dim=1)
+
+    def raw_map(self, images: Tensor) -> Tensor:
+        """``sum_k w_k up(1 - cos(s_k, u_k))``, not yet blurred: B x 1 x H x W."""
+        clean, student, weights = self.distil(images)
+        distances = [pixel_cosine_distance(s, u) for s, u in zip(student, clean, strict=True)]
+        return summed_map(distances, images.shape[-2:], weights)
+
+
+def _student(architecture: str, backbone: str) -> nn.Module:
+    try:
+        return get_decoder(architecture)
+    except ValueError as error:
+        msg = (
+            f"backbone={backbone!r} has no mirrored student in anomalib; "
+            "use resnet18, resnet34, resnet50, wide_resnet50_2 or another ResNet."
+        )
+        raise ValueError(msg) from error
+
+
+def _check_size(images: Tensor, *, training: bool) -> None:
+    count, _, height, width = images.shape
+    if height % STRIDE or width % STRIDE:
+        msg = (
+            f"SCRD4AD was given images of {height} x {width} pixels; its backbone needs multiples of {STRIDE}. "
+            "Set image_size, or the Resize of your own pre_processor, accordingly."
+        )
+        raise ValueError(msg)
+    if training and count * height * width == STRIDE * STRIDE:
+        msg = (
+            f"One image of {STRIDE} x {STRIDE} pixels is a single value a channel in the bottleneck, which batch "
+            "normalisation cannot train on. Raise image_size, or train_batch_size (and drop a last batch of one)."
+        )
+        raise ValueError(msg)

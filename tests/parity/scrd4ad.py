@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SCRD4AD against the authors' figures: forward, both loss forms, maps, scores, and the released form's gradients."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anomalib_fsad.models.components import gaussian_blur
+from anomalib_fsad.models.scrd4ad import SCRD4AD, ContrastiveDistillationLoss, SCRD4ADModel, from_reference
+from anomalib_fsad.models.scrd4ad.loss import scale_distances
+from anomalib_fsad.models.scrd4ad.reference import PREFIXES
+from tests.parity.golden import NORM_TOLERANCE, VALUE_TOLERANCE, Report, golden_images, golden_state, imagenet_normalize
+
+HEAD = {"scale_head.weight": "mlp.weight", "scale_head.bias": "mlp.bias"}
+"""Our names to the authors'."""
+
+
+def reference_shapes(backbone: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the authors' state dict, with the parts that nothing calls."""
+    own = SCRD4ADModel(backbone, pre_trained=False).state_dict()
+    shapes = {reference_name(name): tuple(value.shape) for name, value in own.items()}
+    width = shapes["mlp.weight"][1]
+    shapes["bn.conv4.weight"] = (width, 2 * width, 1, 1)
+    for leaf in ("weight", "bias", "running_mean", "running_var"):
+        shapes[f"bn.bn4.{leaf}"] = (width,)
+    shapes["bn.bn4.num_batches_tracked"] = ()
+    return shapes
+
+
+def reference_name(name: str) -> str:
+    """What the authors call one of our weights."""
+    for theirs, ours in PREFIXES.items():
+        if name.startswith(ours):
+            return theirs + name.removeprefix(ours)
+    return HEAD[name]
+
+
+def golden_model(backbone: str, scale_weighting: str) -> SCRD4AD:
+    """The model with golden weights, through the import that a user calls."""
+    state = golden_state(reference_shapes(backbone))
+    return from_reference(state, scale_weighting=scale_weighting, visualizer=False, evaluator=False)
+
+
+def golden_batch(seed: int, count: int, size: int) -> tuple[Tensor, Tensor]:
+    """Clean and spoiled images, normalised."""
+    clean, noise = golden_images(seed, count, size), golden_images(seed + 7, count, size)
+    side, corner = size // 8, size // 4
+    noisy = clean.clone()
+    noisy[..., corner : corner + side, corner : corner + side] += 0.2 * (2 * noise[..., :side, :side] - 1)
+    return imagenet_normalize(clean), imagenet_normalize(noisy)
+
+
+def check(case: dict[str, Any]) -> Report:
+    """Compare one case; the model is built once for each form of weighting."""
+    report = Report(f"SCRD4AD {case['arch']} {case['size']} px")
+    images, noisy = golden_batch(case["image_seed"], case["batch"], case["size"])
+    loss = ContrastiveDistillationLoss()
+    figures = case["eval"]
+    for weighting, suffix in (("outside", "weighted"), ("none", "unweighted")):
+        model = golden_model(case["arch"], weighting).model.eval()
+        with torch.no_grad():
+            clean, student, weights = model.distil(images)
+            spoiled = model.teacher(noisy)
+            raw = model.raw_map(images)
+            predictions = model(images)
+        value = loss(clean, spoiled, student, weights)
+        if weights is not None:
+            _vector(report, "w", weights, figures["weights"])
+            _vector(report, "pull", scale_distances(clean, student), figures["pull_per_scale"])
+            _vector(report, "push", scale_distances(spoiled, student), figures["push_per_scale"])
+            for scale in range(3):
+                report.tensor(f"teacher layer{scale + 1}", clean[scale], figures["teacher"][scale])
+                report.tensor(f"student layer{scale + 1}", student[scale], figures["student"][scale])
+        report.scalar(
+            f"loss {suffix}", value, figures["loss_weighted_outside" if weights is not None else "loss_unweighted"]
+        )
+        report.tensor(f"map {suffix}", raw, figures[f"map_raw_{suffix}"])
+        report.tensor(f"blurred map {suffix}", gaussian_blur(raw), figures[f"map_blurred_{suffix}"])
+        if weights is None:
+            _vector(report, "score mean", predictions.pred_score, figures["score_mean"])
+            _vector(report, "score max", predictions.anomaly_map.amax((1, 2, 3)), figures["score_max"])
+            _gradients(report, model, images, noisy, case["train"])
+    return report
+
+
+def _vector(report: Report, name: str, actual: Tensor, expected: list[Any]) -> None:
+    figures = torch.tensor(expected, dtype=torch.float64)
+    deviation = ((actual.double() - figures).abs() / figures).max().item()
+    report.rows.append((name, deviation, VALUE_TOLERANCE))
+
+
+def _gradients(report: Report, model: SCRD4ADModel, images: Tensor, noisy: Tensor, figures: dict[str, Any]) -> None:
+    """One backward pass, on the two threads that the figures were made with.
+
+    Pull and push are nearly equal here, so their ratio's gradient is a small difference: with the wide network and its
+    two images float32 itself is off by 2e-3 from float64, and one thread and two differ by as much.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    model.train()
+    value = ContrastiveDistillationLoss()(*model(images, noisy))
+    value.backward()
+    torch.set_num_threads(threads)
+    report.scalar("training loss", value.detach(), figures["loss_unweighted"])
+    gradients = {reference_name(name): p.grad for name, p in model.named_parameters() if p.requires_grad}
+    total = figures["grad_total"]
+    report.norms(gradients, figures["grad_norms"], total)
+    norm = torch.stack([g.norm() for g in gradients.values() if g is not None]).norm()
+    report.scalar("gradient, all", norm, total, tolerance=NORM_TOLERANCE)
