@@ -16,7 +16,9 @@ from anomalib_fsad.plugin import activate
 
 if TYPE_CHECKING:
     from anomalib_fsad.data import MedicalFewShot
-    from anomalib_fsad.models import D24FAD, PDD, SCRD4AD
+    from anomalib_fsad.models.d24fad import D24FAD
+    from anomalib_fsad.models.pdd import PDD
+    from anomalib_fsad.models.scrd4ad import SCRD4AD
 
 __version__ = "0.1.0"
 __all__ = ["D24FAD", "PDD", "SCRD4AD", "MedicalFewShot"]

@@ -36,7 +36,8 @@ def register() -> None:
     for name in DATAMODULES:
         _expose(anomalib.data, name, getattr(anomalib_fsad, name))
     # get_model, and with it the benchmark, imports dotted names from these packages only.
-    getattr(anomalib.models, "ALLOWED_MODULES", set()).add("anomalib_fsad")
+    allowed: set[str] = getattr(anomalib.models, "ALLOWED_MODULES", set())
+    allowed.add("anomalib_fsad")
 
 
 def _expose(module: ModuleType, name: str, ours: Any) -> None:

@@ -11,7 +11,7 @@ import sys
 class _AfterAnomalibModels:
     """A finder that acts once, on ``anomalib.models``, and then takes itself away."""
 
-    def find_spec(self, name, path=None, target=None):  # noqa: ANN001, ARG002
+    def find_spec(self, name: str, path: object = None, target: object = None) -> object:  # noqa: ARG002
         if name != "anomalib.models" or self not in sys.meta_path:
             return None
         sys.meta_path.remove(self)
@@ -29,7 +29,7 @@ class _AfterAnomalibModels:
         return spec
 
 
-def _register():  # noqa: ANN202
+def _register() -> None:
     try:
         from anomalib_fsad.plugin import register
 
@@ -45,7 +45,7 @@ def _register():  # noqa: ANN202
         )
 
 
-def install():
+def install() -> None:
     """Wait for ``anomalib.models``, unless ``ANOMALIB_FSAD_AUTOLOAD=0``."""
     import os
 
@@ -53,7 +53,7 @@ def install():
         wait_for_anomalib()
 
 
-def wait_for_anomalib():
+def wait_for_anomalib() -> None:
     """Put the finder in place, once."""
     # By name, not by class: this file is both at the root of site-packages and in the package.
     if not any(type(finder).__name__ == _AfterAnomalibModels.__name__ for finder in sys.meta_path):

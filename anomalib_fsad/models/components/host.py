@@ -3,7 +3,7 @@
 
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,6 +16,7 @@ from lightning.pytorch import LightningModule, seed_everything
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
+from anomalib_fsad.models.components.quantize import quantize_networks
 from anomalib_fsad.models.components.resize import exact_export_transform
 
 ONNX_OPSET = 18
@@ -103,6 +104,15 @@ class HostMixin(LightningModule):
         kwargs.setdefault("external_data", False)
         return super().to_onnx(export_root, model_file_name, input_size, **kwargs)  # type: ignore[arg-type,return-value]
 
+    @staticmethod
+    def _post_training_quantization_ov(model: Any, datamodule: Any = None) -> Any:
+        """anomalib's INT8_PTQ, kept to the networks; see ``quantize.py``."""
+        if datamodule is None:
+            msg = "compression_type=int8_ptq needs images to calibrate on: pass a datamodule (--data)."
+            raise ValueError(msg)
+        datamodule.setup("fit")
+        return quantize_networks(model, datamodule.val_dataloader())
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Name the model in its checkpoint."""
         super().on_save_checkpoint(checkpoint)
@@ -172,7 +182,7 @@ def seeded(seed: int | None) -> Iterator[None]:
         yield
 
 
-def default_pre_processor(image_size: int | tuple[int, int] | list[int], *, normalize: bool) -> PreProcessor:
+def default_pre_processor(image_size: int | Sequence[int], *, normalize: bool) -> PreProcessor:
     """Resize to a fixed size, antialiased, and apply ImageNet's mean and deviation if ``normalize``."""
     from torchvision.transforms.v2 import Compose, Normalize, Resize, Transform
 
