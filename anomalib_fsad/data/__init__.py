@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Medical images for few-shot anomaly detection: the datamodule, its batches, the readers of public sets.
+
+Everything is loaded on first use: :mod:`anomalib_fsad.data.decoding` is shared with the deployment package, which has
+neither torch nor anomalib.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anomalib_fsad.data.batch import FewShotBatch, FewShotItem
+    from anomalib_fsad.data.datamodule import MedicalFewShot
+    from anomalib_fsad.data.dataset import FewShotDataset
+
+__all__ = ["FewShotBatch", "FewShotDataset", "FewShotItem", "MedicalFewShot"]
+
+_HOMES = {
+    "FewShotBatch": "anomalib_fsad.data.batch",
+    "FewShotDataset": "anomalib_fsad.data.dataset",
+    "FewShotItem": "anomalib_fsad.data.batch",
+    "MedicalFewShot": "anomalib_fsad.data.datamodule",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        msg = f"module 'anomalib_fsad.data' has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading images for training without decoding them again each epoch, and for the visualizer at all."""
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image as PilImage
+from rich.progress import track
+from torch import Tensor
+from torchvision.transforms.v2 import Resize
+
+from anomalib_fsad.data.decoding import ImageReadError, is_displayable, read_rgb, to_uint8
+
+logger = logging.getLogger(__name__)
+
+CacheMode = Literal["ram", "disk", "none"]
+
+PROGRESS_FROM = 500
+"""Number of images from which decoding shows a progress bar."""
+
+GIB = 2**30
+
+T = TypeVar("T")
+
+
+class ImageStore:
+    """Reads images by path; what :meth:`fill` was given comes resized and decoded, 8 bits a channel.
+
+    Images that are tested are never rounded: they are decoded to floats at each use.
+
+    Args:
+        mode: ``ram`` keeps the pixels in memory, ``disk`` in files below ``folder``, ``none`` decodes at each use.
+        budget: bytes of memory for ``ram``; what does not fit is decoded at each use.
+        folder: for ``disk`` and for the converted copies.
+        intensity: see :mod:`anomalib_fsad.data.decoding`.
+    """
+
+    def __init__(self, mode: CacheMode, budget: int, folder: Path, intensity: str) -> None:
+        self.mode = mode
+        self.budget = budget
+        self.folder = folder
+        self.intensity = intensity
+        self.resize: Resize | None = None
+        self._pixels: dict[str, NDArray[np.uint8]] = {}
+        self._used = 0
+        self._files: dict[str, Path] = {}
+        self._checked: set[str] = set()
+        self._copies: dict[str, str] = {}
+
+    def read(self, path: str) -> Tensor:
+        """One image, C x H x W in [0, 1]."""
+        pixels = self._pixels.get(path)
+        if pixels is None and path in self._files:
+            pixels = np.load(self._files[path])
+        if pixels is None:
+            return _to_tensor(read_rgb(path, self.intensity))
+        return torch.from_numpy(pixels).float().div_(255)
+
+    def shown_as(self, path: str) -> str:
+        """The file in which an 8-bit viewer sees what :meth:`read` returns: the image itself or its copy."""
+        return self._copies.get(path, path)
+
+    def resize_to(self, resize: Resize | None) -> None:
+        """Cache at the size of this transform from now on; what was cached at another size is dropped."""
+        if _size(resize) != _size(self.resize):
+            self._pixels.clear()
+            self._files.clear()
+            self._used = 0
+        self.resize = resize
+
+    def fill(self, paths: Sequence[str]) -> None:
+        """Decode each image once and keep it; unreadable ones raise, all named in one message."""
+        missing = [p for p in dict.fromkeys(paths) if p not in self._pixels and p not in self._files]
+        if self.mode == "none":
+            self.check(missing)
+            return
+        raise_unreadable(_each(self._keep, missing, "Caching training images"))
+        if self.mode == "ram" and missing:
+            kept, wanted = len(self._pixels), len(set(paths))
+            if kept < wanted:
+                logger.warning(
+                    "%d of %d training images fit into the image cache of %g GiB; the others are decoded at each use. "
+                    "Raise --data.cache_gib, or pass --data.cache disk.",
+                    *(kept, wanted, self.budget / GIB),
+                )
+
+    def check(self, paths: Iterable[str]) -> None:
+        """Decode each image once to see that it can be; unreadable ones raise, all named in one message."""
+        raise_unreadable(self.unreadable(paths))
+
+    def unreadable(self, paths: Iterable[str]) -> list[ImageReadError]:
+        """Decode each image once, make the copies that a viewer needs, and return what failed."""
+        todo = [p for p in dict.fromkeys(paths) if p not in self._checked]
+        return _each(self._check, todo, "Checking images")
+
+    def _keep(self, path: str) -> None:
+        file = self._file(path, "resized", ".npy") if self.mode == "disk" else None
+        if file is None or not file.is_file():
+            image = _to_tensor(read_rgb(path, self.intensity))
+            image = self.resize(image) if self.resize is not None else image
+            pixels = to_uint8(image.numpy())
+            if file is not None:
+                _write(file, lambda temporary: np.save(temporary, pixels))
+            elif self._used + pixels.nbytes <= self.budget:
+                self._used += pixels.nbytes
+                self._pixels[path] = pixels
+        if file is not None:
+            self._files[path] = file
+        self._checked.add(path)
+
+    def _check(self, path: str) -> None:
+        image = read_rgb(path, self.intensity)
+        if not is_displayable(path):
+            copy = self._file(path, "shown", ".png")
+            if not copy.is_file():
+                shown = PilImage.fromarray(to_uint8(image))
+                _write(copy, lambda temporary: shown.save(temporary, format="PNG"))
+            self._copies[path] = str(copy)
+        self._checked.add(path)
+
+    def _file(self, path: str, kind: str, suffix: str) -> Path:
+        """Where something made of this image is kept: named by all it depends on."""
+        state = Path(path).stat()
+        size = _size(self.resize) if kind == "resized" else None
+        key = f"{Path(path).resolve()}|{state.st_mtime_ns}|{state.st_size}|{self.intensity}|{size}"
+        digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+        # The last two names are kept, so that pictures in the results can be told apart.
+        return self.folder / kind / digest[:2] / Path(path).parent.name / f"{Path(path).stem}_{digest}{suffix}"
+
+
+def raise_unreadable(errors: Sequence[ImageReadError]) -> None:
+    """One message for all of them."""
+    if not errors:
+        return
+    if len(errors) == 1:
+        raise ImageReadError(errors[0].path, f"{errors[0].reason} {SKIP_HINT}")
+    listed = "; ".join(f"{e.path!r}: {e.reason}" for e in errors[1:5])
+    rest = f" And {len(errors) - 5} more." if len(errors) > 5 else ""  # noqa: PLR2004 - five are enough to see
+    raise ImageReadError(errors[0].path, f"{errors[0].reason} Nor {listed}{rest} {SKIP_HINT}")
+
+
+SKIP_HINT = "Replace or remove it, or pass --data.on_error skip to leave unreadable images out."
+
+
+def _to_tensor(image: NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def _size(resize: Resize | None) -> str:
+    return "native" if resize is None else f"{list(resize.size or [])} {resize.interpolation} {resize.antialias}"
+
+
+def _each(work: Callable[[str], None], paths: Sequence[str], title: str) -> list[ImageReadError]:
+    """Do ``work`` on each path in threads (decoders let go of the interpreter) and collect what could not be read."""
+
+    def attempt(path: str) -> ImageReadError | None:
+        try:
+            work(path)
+        except ImageReadError as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        results = pool.map(attempt, paths)
+        shown = track(results, title, total=len(paths), transient=True) if len(paths) >= PROGRESS_FROM else results
+        return [error for error in shown if error is not None]
+
+
+def _write(file: Path, save: Callable[[Path], object]) -> None:
+    """Write beside the file and rename, so that no other process ever sees half of it."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=file.parent, suffix=file.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        save(temporary)
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def default_cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/anomalib_fsad``, by default ``~/.cache/anomalib_fsad``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "anomalib_fsad"

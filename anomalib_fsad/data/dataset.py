@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A table of images as an anomalib dataset whose items may carry support images."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from anomalib import TaskType
+from anomalib.data import AnomalibDataset
+from anomalib.data.utils import LabelName
+from PIL import Image as PilImage
+from torchvision.transforms.v2 import InterpolationMode, Resize, Transform
+from torchvision.transforms.v2.functional import resize
+from torchvision.tv_tensors import Image, Mask
+
+from anomalib_fsad.data.batch import FewShotBatch, FewShotItem
+from anomalib_fsad.data.cache import ImageStore
+from anomalib_fsad.data.decoding import ImageReadError
+from anomalib_fsad.data.episodes import EpisodeDraw, FixedDraw
+
+
+class FewShotDataset(AnomalibDataset):
+    """Queries, each with its label, mask, category and, in episodes, K support images.
+
+    An index beyond the length means a later epoch: ``index = epoch * len(self) + row``.
+
+    Args:
+        samples: a reader's table.
+        store: reads the images.
+        task: ``segmentation`` gives every item a mask.
+        augmentations: for queries and supports alike.
+    """
+
+    def __init__(
+        self,
+        samples: pd.DataFrame,
+        store: ImageStore,
+        task: TaskType | str = TaskType.CLASSIFICATION,
+        augmentations: Transform | None = None,
+    ) -> None:
+        super().__init__(augmentations=augmentations)
+        self.samples = samples
+        self.samples.attrs["task"] = TaskType(task).value
+        self.store = store
+        self.draw: EpisodeDraw | FixedDraw | None = None
+
+    @property
+    def paths(self) -> list[str]:
+        """The images, in order."""
+        return list(self.samples["image_path"])
+
+    @property
+    def categories(self) -> list[str]:
+        """The category of each image."""
+        return list(self.samples["category"])
+
+    @property
+    def collate_fn(self) -> Callable:
+        """Items -> :class:`FewShotBatch`."""
+        return FewShotBatch.collate
+
+    def __getitem__(self, index: int) -> FewShotItem:
+        """The query at ``index``, and its supports of that epoch."""
+        epoch, row = divmod(int(index), len(self))
+        sample = self.samples.iloc[row]
+        image = Image(self.store.read(sample.image_path))
+        mask = self._mask(sample, image.shape[-2:])
+        if self.augmentations is not None and mask is not None:
+            image, mask = self.augmentations(image, mask)
+        elif self.augmentations is not None:
+            image = self.augmentations(image)
+        return FewShotItem(
+            image=image,
+            gt_mask=mask,
+            gt_label=torch.tensor(int(sample.label_index)),
+            image_path=self.store.shown_as(sample.image_path),
+            mask_path=sample.mask_path if mask is not None else None,
+            support=None if self.draw is None else self._supports(self.draw(row, epoch), image.shape[-2:]),
+            category=sample.category,
+        )
+
+    def _supports(self, paths: Sequence[str], size: Sequence[int]) -> Image:
+        """K x C x H x W."""
+        images = [Image(self.store.read(path)) for path in paths]
+        if self.augmentations is not None:
+            images = [self.augmentations(image) for image in images]
+        return Image(torch.stack([_at_size(image, size) for image in images]))
+
+    def _mask(self, sample: pd.Series, size: Sequence[int]) -> Mask | None:
+        if self.task != TaskType.SEGMENTATION:
+            return None
+        if sample.label_index == LabelName.NORMAL or not sample.mask_path:
+            return Mask(torch.zeros(*size, dtype=torch.uint8))
+        mask = read_mask(sample.mask_path)
+        return mask if mask.shape == tuple(size) else Mask(resize(mask[None], list(size), InterpolationMode.NEAREST)[0])
+
+
+def read_mask(path: str) -> Mask:
+    """0 or 1 for each pixel, whether the file says 1 or 255."""
+    try:
+        with PilImage.open(path) as image:
+            grey = np.asarray(image.convert("L"))
+    except Exception as error:
+        raise ImageReadError(path, f"it is no readable mask ({error}).") from error
+    return Mask(torch.from_numpy((grey > grey.max() / 2).astype(np.uint8)))
+
+
+def model_resize(transform: Transform | None) -> Resize | None:
+    """The resize step that anomalib made the last of the augmentations: the model's, if it has one."""
+    last = transform.transforms[-1] if hasattr(transform, "transforms") else transform
+    return last if isinstance(last, Resize) else None
+
+
+def _at_size(image: Image, size: Sequence[int]) -> torch.Tensor:
+    return image if image.shape[-2:] == tuple(size) else resize(image, list(size), antialias=True)

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Phantom images and the phantom set on disk."""
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from anomalib_fsad.data.phantom.canvas import Rng, box_blur, smooth_noise
+from anomalib_fsad.data.phantom.lesions import LESIONS, STRENGTHS, VISIBLE
+from anomalib_fsad.data.phantom.organs import ORGANS
+
+SPLITS = ("train", "good", "bad")
+
+
+class Phantom(NamedTuple):
+    """One image.
+
+    Attributes:
+        image: n x n (grey) or n x n x 3, uint8.
+        mask: n x n, True on the lesion; all False on a healthy image.
+    """
+
+    image: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+
+
+def make_phantom(
+    organ: str,
+    seed: int | list[int],
+    image_size: int = 128,
+    lesion: str | None = None,
+    strength: str = "easy",
+) -> Phantom:
+    """Draw one patient.
+
+    Args:
+        organ: a key of ``ORGANS``.
+        seed: of everything in the picture; the same seed gives the same patient with and without a lesion.
+        image_size: pixels along a side.
+        lesion: a key of ``LESIONS``, or ``None`` for a healthy image.
+        strength: ``easy`` or ``hard``.
+
+    Example:
+        >>> healthy, ill = (make_phantom("fundus", 1, 64, lesion) for lesion in (None, "blob"))
+        >>> healthy.image.shape, bool(healthy.mask.any()), bool(ill.mask.any())
+        ((64, 64, 3), False, True)
+    """
+    drawing, lesion_chance, camera = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
+    drawn = ORGANS[organ](drawing, image_size)
+    image, alpha = drawn.image, np.zeros((image_size, image_size), dtype=np.float32)
+    if lesion is not None:
+        image, alpha = LESIONS[lesion](lesion_chance, drawn, STRENGTHS[strength])
+    pixels = np.rint(np.clip(photograph(camera, image), 0, 1) * 255).astype(np.uint8)
+    return Phantom(pixels[..., 0] if pixels.shape[2] == 1 else pixels, alpha >= VISIBLE)
+
+
+def photograph(rng: Rng, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the device adds: gain, offset, gamma, uneven light, blur and noise."""
+    n, _, channels = image.shape
+    gamma = np.exp(rng.normal(0, 0.10))
+    gain, offset = np.exp(rng.normal(0, 0.08)), rng.normal(0, 0.015)
+    light = 1 + 0.03 * smooth_noise(rng, n, 2)
+    image = np.clip(image, 0, 1) ** gamma * gain * light[..., None] + offset
+    sharpness = rng.uniform(0, 0.5)
+    image = image * (1 - sharpness) + box_blur(image, 1) * sharpness
+    noise = rng.uniform(0.008, 0.022)
+    return image + noise * rng.standard_normal((n, n, channels), dtype=np.float32)
+
+
+def write_phantom(root: Path, image_size: int = 128, n_train: int = 60, n_test: int = 30, seed: int = 0) -> Path:
+    """Write the set once, in the ``folder`` layout; a set already there is left alone.
+
+    Args:
+        root: where to; the set goes into a folder named after its options.
+        image_size: pixels along a side.
+        n_train: healthy training images of each organ.
+        n_test: healthy test images of each organ, and as many with lesions, of each kind and strength in turn.
+        seed: of the whole set.
+
+    Returns:
+        The folder that holds the organs.
+    """
+    home = root / f"phantom_{image_size}px_{n_train}train_{n_test}test_seed{seed}"
+    if (home / "phantom.json").is_file():
+        return home
+    root.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".phantom_", dir=root))
+    try:
+        for number, organ in enumerate(ORGANS):
+            for split, count in zip(SPLITS, (n_train, n_test, n_test), strict=True):
+                for i in range(count):
+                    _write_one(scratch / organ, organ, split, i, [seed, number, SPLITS.index(split), i], image_size)
+        options = {"image_size": image_size, "n_train": n_train, "n_test": n_test, "seed": seed}
+        (scratch / "phantom.json").write_text(json.dumps(options))
+        scratch.chmod(0o755)
+        os.replace(scratch, home)  # all or nothing, also with several processes at work  # noqa: PTH105
+    except OSError:
+        if not (home / "phantom.json").is_file():  # another process was faster otherwise
+            raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return home
+
+
+def _write_one(folder: Path, organ: str, split: str, i: int, seed: list[int], image_size: int) -> None:
+    kinds = [(lesion, strength) for strength in STRENGTHS for lesion in LESIONS]
+    lesion, strength = kinds[i % len(kinds)] if split == "bad" else (None, "easy")
+    phantom = make_phantom(organ, seed, image_size, lesion, strength)
+    name = f"{i:04d}.png" if lesion is None else f"{i:04d}_{strength}.png"
+    place = {"train": "train/good", "good": "test/good", "bad": f"test/{lesion}"}[split]
+    _save(phantom.image, folder / place / name)
+    if lesion is not None:
+        _save(phantom.mask.astype(np.uint8) * 255, folder / "ground_truth" / lesion / name)
+
+
+def _save(pixels: NDArray[np.uint8], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, compress_level=1)
