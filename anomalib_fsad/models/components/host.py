@@ -35,6 +35,8 @@ class HostMixin(LightningModule):
     """
 
     architecture: ClassVar[tuple[str, ...]] = ("backbone",)
+    not_restored: ClassVar[dict[str, Any]] = {"pre_trained": False}
+    """Arguments that a checkpoint makes needless, and what they become in a model loaded from one."""
 
     model: nn.Module
     pre_processor: nn.Module | None
@@ -139,12 +141,9 @@ class HostMixin(LightningModule):
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: str | Path, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         """Load a model; nothing is downloaded, since the checkpoint holds the teacher too."""
-        if "pre_trained" in inspect.signature(cls.__init__).parameters:
-            kwargs.setdefault("pre_trained", False)
         exported = _given_to_export(cls)
-        if exported is not None:
-            kwargs = {**exported.export_arguments(), **kwargs}
-        return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
+        given = {} if exported is None else exported.export_arguments()
+        return super().load_from_checkpoint(checkpoint_path, *args, **{**cls.not_restored, **given, **kwargs})
 
     def export_arguments(self) -> dict[str, Any]:
         """The init arguments that ``export --ckpt_path`` keeps from the command line; the rest is the checkpoint's."""

@@ -21,7 +21,8 @@ def outside_networks(model: Any) -> list[str]:
     return [
         name
         for op in operations
-        if (name := op.get_friendly_name()) not in kept and op.get_type_name() not in {"Constant", "Parameter", "Result"}
+        if (name := op.get_friendly_name()) not in kept
+        and op.get_type_name() not in {"Constant", "Parameter", "Result"}
     ]
 
 

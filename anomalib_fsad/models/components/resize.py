@@ -54,7 +54,7 @@ def exact_export_transform(transform: Transform | None) -> Transform | None:
     if (
         isinstance(transform, Resize)
         and transform.antialias
-        and transform.interpolation == InterpolationMode.BILINEAR
+        and InterpolationMode(transform.interpolation) == InterpolationMode.BILINEAR  # a plain str in some releases
         and transform.size is not None
         and len(transform.size) == 2  # noqa: PLR2004 - a size of one number keeps the aspect: left to anomalib
     ):

@@ -4,7 +4,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from anomalib.data import Batch
@@ -64,6 +64,8 @@ class D24FAD(HostMixin, AnomalibModule):
         >>> model.learning_type.value
         'one_class'
     """
+
+    not_restored: ClassVar[dict[str, Any]] = {"pre_trained": False, "few_shot_source": None}
 
     def __init__(
         self,
@@ -247,7 +249,7 @@ class D24FAD(HostMixin, AnomalibModule):
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: str | Path, *args: Any, **kwargs: Any) -> "D24FAD":
         """Load a model with the references it was saved with, or with those of a ``few_shot_source`` given here."""
-        model = super().load_from_checkpoint(checkpoint_path, *args, **{"few_shot_source": None, **kwargs})
+        model = super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
         model._use_few_shot_source()
         return model
 

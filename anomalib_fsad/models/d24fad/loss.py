@@ -37,7 +37,7 @@ class D24FADLoss(nn.Module):
         student: Sequence[Tensor],
         reference: Sequence[Tensor],
     ) -> dict[str, Tensor]:
-        """The total as ``loss``, its parts as ``ssd`` and ``tsd``; each argument is a map B x C x H x W for each scale."""
+        """The total as ``loss``, its parts as ``ssd`` and ``tsd``; an argument is one map B x C x H x W a scale."""
         ssd = distillation(student, reference)
         tsd = distillation(teacher, student)
         return {"loss": ssd + self.tsd_weight * tsd, "ssd": ssd, "tsd": tsd}

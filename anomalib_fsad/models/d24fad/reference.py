@@ -33,12 +33,18 @@ def from_reference(source: str | Path | Mapping[str, Any], **init_args: Any) -> 
         init_args.setdefault("pre_trained", False)
     model = D24FAD(**init_args)
     backbone = init_args.get("backbone", "wide_resnet50_2")
-    _load(model.model.student, parts["decoder"], f"decoder of a {backbone}")
-    _load(model.model.l2w, {_projection_name(name): v for name, v in parts["weight"].items()}, f"L2W of a {backbone}")
+    decoder, weight = _plain(parts["decoder"]), _plain(parts["weight"])
+    _load(model.model.student, decoder, f"decoder of a {backbone}")
+    _load(model.model.l2w, {_projection_name(name): v for name, v in weight.items()}, f"L2W of a {backbone}")
     if "encoder" in parts:
-        kept = {name: v for name, v in parts["encoder"].items() if not name.startswith(CLASSIFIER_PREFIXES)}
+        kept = {name: v for name, v in _plain(parts["encoder"]).items() if not name.startswith(CLASSIFIER_PREFIXES)}
         _load(model.model.teacher.extractor.feature_extractor, kept, f"encoder, a {backbone}")
     return model
+
+
+def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without the prefix of networks that were saved from several GPUs."""
+    return {name.removeprefix("module."): value for name, value in state.items()}
 
 
 def _projection_name(name: str) -> str:
@@ -48,10 +54,8 @@ def _projection_name(name: str) -> str:
 
 
 def _load(network: torch.nn.Module, state: Mapping[str, Tensor], what: str) -> None:
-    # Networks saved from several GPUs carry a prefix.
-    plain = {name.removeprefix("module."): value for name, value in state.items()}
     try:
-        network.load_state_dict(plain)
+        network.load_state_dict(dict(state))
     except RuntimeError as error:
         msg = f"The checkpoint's weights are not those of the {what}: pass its backbone. {error}"
         raise ValueError(msg) from error

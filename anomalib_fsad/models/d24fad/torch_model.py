@@ -142,11 +142,16 @@ class D24FADModel(nn.Module):
                 values = [maps.unflatten(0, support.shape[:2]) for maps in decoded]
                 keys = self.l2w.keys(values)
             blended = [weigh_references(q, k, v) for q, k, v in zip(student, keys, values, strict=True)]
-            distances = [pixel_cosine_distance(q, r) for q, (r, _) in zip(student, blended, strict=True)]
-            anomaly_map = gaussian_blur(summed_map(distances, images.shape[-2:]), self.sigma)
-            score = anomaly_map.amax(dim=(1, 2, 3)) if self.image_score == "max" else anomaly_map.mean(dim=(1, 2, 3))
+            predictions = self.verdict(student, [reference for reference, _ in blended], images.shape[-2:])
             weights = torch.stack([weights for _, weights in blended], dim=1)
-        return Explained(InferenceBatch(pred_score=score, anomaly_map=anomaly_map), weights)
+        return Explained(predictions, weights)
+
+    def verdict(self, student: Sequence[Tensor], reference: Sequence[Tensor], size: Sequence[int]) -> InferenceBatch:
+        """Where and how far an image's maps are from their blended references, B x C x h x w for each scale."""
+        distances = [pixel_cosine_distance(s, r) for s, r in zip(student, reference, strict=True)]
+        anomaly_map = gaussian_blur(summed_map(distances, size), self.sigma)
+        score = anomaly_map.amax(dim=(1, 2, 3)) if self.image_score == "max" else anomaly_map.mean(dim=(1, 2, 3))
+        return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
 
     def _check_support(self, query: Tensor) -> None:
         if len(self.support) == 0:

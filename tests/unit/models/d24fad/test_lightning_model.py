@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""D24FAD in anomalib's engine: one short fit on five images, and all that hangs on its checkpoint."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from anomalib.engine import Engine
+from anomalib.models import Padim
+from PIL import Image
+
+from anomalib_fsad.models.d24fad import D24FAD
+from tests.conftest import draw, toy_folder
+
+
+def small(**options) -> D24FAD:
+    return D24FAD(**{"k_shot": 2, "backbone": "resnet18", "pre_trained": False, "image_size": 64, **options})
+
+
+def engine(folder: Path) -> Engine:
+    return Engine(max_epochs=1, accelerator="cpu", default_root_dir=folder, logger=False, enable_progress_bar=False)
+
+
+@pytest.fixture(scope="module")
+def fitted(toy_root, tmp_path_factory):
+    """Model, checkpoint, test metrics and the folder of results of one epoch on five images, two at a time."""
+    folder = tmp_path_factory.mktemp("fit")
+    model, data, run = small(), toy_folder(toy_root), engine(folder)
+    run.fit(model=model, datamodule=data)
+    metrics = run.test(model=model, datamodule=data)[0]
+    return model.eval(), run.trainer.checkpoint_callback.best_model_path, metrics, folder
+
+
+def predict(model, folder, tmp_path, checkpoint=None):
+    batches = engine(tmp_path).predict(model=model, data_path=folder, ckpt_path=checkpoint)
+    return {Path(p).name: s.item() for b in batches for p, s in zip(b.image_path, b.pred_score, strict=True)}, batches
+
+
+def test_fit_and_test(fitted):
+    model, checkpoint, metrics, _ = fitted
+    assert Path(checkpoint).is_file()
+    assert {"image_AUROC", "image_F1Score"} <= set(metrics)
+    assert model.learning_type.value == "one_class"
+    assert len(model.model.support) == 2
+
+
+def test_predicts_from_the_checkpoint_alone_and_explains(fitted, toy_root, tmp_path):
+    _, checkpoint, _, _ = fitted
+    scores, batches = predict(small(seed=5), toy_root / "test/bad", tmp_path, checkpoint)
+    again, _ = predict(D24FAD.load_from_checkpoint(checkpoint), toy_root / "test/bad", tmp_path)
+    assert scores == pytest.approx(again, abs=1e-6)
+    assert batches[0].reference_weights.shape == (1, 2)
+    assert batches[0].reference_weights_by_scale.shape == (1, 3, 2)
+    torch.testing.assert_close(batches[0].reference_weights.sum(dim=1), torch.ones(1))
+
+
+@pytest.mark.cli
+def test_fresh_process_without_the_data(fitted, toy_root):
+    model, checkpoint, _, _ = fitted
+    image = toy_root / "test/bad/0.png"
+    code = (
+        "import sys, json, torch; from anomalib.data.utils import read_image; from anomalib_fsad import D24FAD;"
+        "m = D24FAD.load_from_checkpoint(sys.argv[1]).eval();"
+        "print(json.dumps(m(read_image(sys.argv[2], as_tensor=True)[None]).pred_score.tolist()))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, checkpoint, str(image)], capture_output=True, text=True, check=True
+    ).stdout
+    from anomalib.data.utils import read_image
+
+    assert json.loads(out.splitlines()[-1]) == pytest.approx(
+        model(read_image(image, as_tensor=True)[None]).pred_score.tolist(), abs=1e-5
+    )
+
+
+def test_checkpoint_holds_references_encoded_by_its_own_weights(fitted):
+    _, checkpoint, _, _ = fitted
+    model = D24FAD.load_from_checkpoint(checkpoint).eval()
+    stored = model.model.support.values
+    model.model.encode_support()
+    for a, b in zip(stored, model.model.support.values, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_few_shot_source_replaces_the_references(fitted, toy_root, tmp_path):
+    _, checkpoint, _, _ = fitted
+    for i in range(3):
+        Image.new("RGB", (64, 64), (40 * i, 0, 0)).save(tmp_path / f"{i}.png")
+    before, _ = predict(small(), toy_root / "test/bad", tmp_path / "a", checkpoint)
+    after, batches = predict(
+        small(few_shot_source=tmp_path, k_shot=3), toy_root / "test/bad", tmp_path / "b", checkpoint
+    )
+    assert batches[0].reference_weights.shape == (1, 3)
+    loaded, _ = predict(
+        D24FAD.load_from_checkpoint(checkpoint, few_shot_source=tmp_path, k_shot=3),
+        toy_root / "test/bad",
+        tmp_path / "c",
+    )
+    assert after == pytest.approx(loaded, abs=1e-6)
+    raw = [m(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))).anomaly_map for m in (
+        D24FAD.load_from_checkpoint(checkpoint).eval().model,
+        D24FAD.load_from_checkpoint(checkpoint, few_shot_source=tmp_path, k_shot=3).eval().model,
+    )]  # fmt: skip
+    assert (raw[0] - raw[1]).abs().max() > 1e-5
+    assert before.keys() == after.keys()
+
+
+def test_engine_export_keeps_the_few_shot_source_of_the_command_line(fitted, tmp_path):
+    _, checkpoint, _, _ = fitted
+    for i in range(2):
+        draw(tmp_path / f"new/{i}.png", 40 + i)
+    path = engine(tmp_path).export(
+        model=small(few_shot_source=tmp_path / "new"), export_type="torch", ckpt_path=checkpoint, export_root=tmp_path
+    )
+    exported = torch.load(path, weights_only=False)["model"]
+    wanted = D24FAD.load_from_checkpoint(checkpoint, few_shot_source=tmp_path / "new")
+    torch.testing.assert_close(exported.model.support.images, wanted.model.support.images)
+    # An ordinary load afterwards is not touched by it.
+    plain = D24FAD.load_from_checkpoint(checkpoint)
+    assert not torch.equal(plain.model.support.images, wanted.model.support.images)
+
+
+def test_wrong_checkpoints_are_told_apart(fitted, toy_root, tmp_path):
+    _, checkpoint, _, _ = fitted
+    with pytest.raises(ValueError, match=r"made with backbone='resnet18'.*--model\.backbone resnet18"):
+        predict(small(backbone="resnet34"), toy_root / "test/bad", tmp_path, checkpoint)
+    with pytest.raises(ValueError, match="holds a model of another library, not D24FAD"):
+        small().on_load_checkpoint({"state_dict": Padim(pre_trained=False).state_dict()})
+
+
+def test_export_needs_references(tmp_path):
+    for export in (small().to_torch, small().to_onnx):
+        with pytest.raises(ValueError, match="cannot be exported without a support set"):
+            export(tmp_path)
+
+
+def test_pictures_show_the_references(fitted):
+    _, _, _, folder = fitted
+    pictures = sorted(folder.rglob("images/**/*.png"))
+    assert len(pictures) >= 3  # Folder keeps half of the test images for validation
+    with Image.open(pictures[0]) as picture:
+        assert picture.height > 256 + 100  # a row of references under anomalib's row of 256 px
+        assert len(set(picture.crop((0, picture.height - 60, 200, picture.height)).getdata())) > 20
+
+
+def test_too_few_normals_is_said_before_training(toy_root, tmp_path):
+    with pytest.raises(ValueError, match="has 5 normal images, but k_shot=6"):
+        engine(tmp_path).fit(model=small(k_shot=6), datamodule=toy_folder(toy_root))
+
+
+def test_a_batch_of_one_is_said(toy_root, tmp_path):
+    data = toy_folder(toy_root)
+    data.train_batch_size = 1
+    with pytest.raises(ValueError, match="Raise train_batch_size"):
+        engine(tmp_path).fit(model=small(), datamodule=data)
+
+
+def test_nan_loss_is_said(toy_root, tmp_path):
+    model = small()
+    torch.nn.init.constant_(model.model.l2w.projections[0].bias, float("nan"))
+    with pytest.raises(ValueError, match=r"the loss became nan at step 0\. Lower the learning rate"):
+        engine(tmp_path).fit(model=model, datamodule=toy_folder(toy_root))
+
+
+@pytest.mark.parametrize("options", [{"k_shot": 0}, {"support_mode": "both"}, {"image_score": "median"}])
+def test_bad_options_are_named(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        small(**options)
+
+
+def test_seed_makes_the_weights_and_leaves_the_global_generator_alone():
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    a = small(seed=1).model.student.layer1[0].conv1.weight
+    assert torch.equal(torch.rand(1), expected)
+    assert torch.equal(a, small(seed=1).model.student.layer1[0].conv1.weight)
+    assert not torch.equal(a, small(seed=2).model.student.layer1[0].conv1.weight)
+
+
+def test_max_epochs_is_passed_on_only_when_given():
+    assert "max_epochs" not in small().trainer_arguments
+    assert small(max_epochs=3).trainer_arguments["max_epochs"] == 3

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from anomalib_fsad.models.d24fad.references import (
+    choose,
+    datamodule_support,
+    folder_references,
+    partners_in_batch,
+    training_references,
+)
+from tests.conftest import draw, toy_folder
+
+
+def test_choice_is_seeded_and_without_repeats():
+    assert choose(10, 4, 7) == choose(10, 4, 7)
+    assert len(set(choose(10, 10, 3))) == 10
+    assert choose(50, 4, 1) != choose(50, 4, 2)
+
+
+def test_folder(toy_root):
+    images = folder_references(toy_root / "test/good", 2, seed=0)
+    assert [tuple(image.shape) for image in images] == [(3, 64, 96)] * 2
+
+
+def test_folder_that_will_not_do(tmp_path):
+    with pytest.raises(ValueError, match="is not a folder"):
+        folder_references(tmp_path / "missing", 2, seed=0)
+    with pytest.raises(ValueError, match="holds 0 readable image files, but k_shot=2"):
+        folder_references(tmp_path, 2, seed=0)
+    draw(tmp_path / "a.png", 0)
+    (tmp_path / "b.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"b\.png.*cannot be read"):
+        folder_references(tmp_path, 2, seed=0)
+
+
+def test_training_split(toy_root):
+    data = toy_folder(toy_root)
+    data.setup()
+    assert len(training_references(data.train_data, 3, seed=0)) == 3
+    with pytest.raises(ValueError, match="has 5 normal images, but k_shot=6"):
+        training_references(data.train_data, 6, seed=0)
+
+
+def test_datamodule_with_and_without_a_support_set(toy_root):
+    batch = SimpleNamespace(image=torch.rand(2, 3, 8, 8))
+    assert len(datamodule_support(SimpleNamespace(support_dataloader=lambda: [batch]))) == 2
+    assert datamodule_support(toy_folder(toy_root)) is None
+    assert datamodule_support(None) is None
+
+
+def test_partners_are_others_of_the_same_category():
+    categories = ["a", "b", "a", "a", "b", "c"]
+    partners = partners_in_batch(categories, 2)
+    assert partners.shape == (6, 2)
+    for place, row in enumerate(partners.tolist()):
+        assert {categories[other] for other in row} == {categories[place]}
+        if categories[place] != "c":
+            assert place not in row
+    assert set(partners[0].tolist()) == {2, 3}  # enough others: none twice
+    assert partners[5].tolist() == [5, 5]
