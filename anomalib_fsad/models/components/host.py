@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 import torch
 from anomalib import LearningType
 from anomalib.data import Batch, InferenceBatch
+from anomalib.metrics import AUROC, Evaluator
+from anomalib.models.components import AnomalibModule
 from anomalib.pre_processing import PreProcessor
 from lightning.pytorch import LightningModule, seed_everything
 from lightning.pytorch.utilities.types import STEP_OUTPUT
@@ -108,7 +110,7 @@ class HostMixin(LightningModule):
 
     @staticmethod
     def _post_training_quantization_ov(model: Any, datamodule: Any = None) -> Any:
-        """anomalib's INT8_PTQ, kept to the networks; see ``quantize.py``."""
+        """Anomalib's INT8_PTQ, kept to the networks; see ``quantize.py``."""
         if datamodule is None:
             msg = "compression_type=int8_ptq needs images to calibrate on: pass a datamodule (--data)."
             raise ValueError(msg)
@@ -144,6 +146,12 @@ class HostMixin(LightningModule):
         exported = _given_to_export(cls)
         given = {} if exported is None else exported.export_arguments()
         return super().load_from_checkpoint(checkpoint_path, *args, **{**cls.not_restored, **given, **kwargs})
+
+    @staticmethod
+    def configure_evaluator() -> Evaluator:
+        """Anomalib's test metrics, and a validation AUROC that checkpoints and early stopping can follow."""
+        val = AUROC(fields=["pred_score", "gt_label"], prefix="image_", strict=False)
+        return Evaluator(val_metrics=[val], test_metrics=list(AnomalibModule.configure_evaluator().test_metrics))
 
     def export_arguments(self) -> dict[str, Any]:
         """The init arguments that ``export --ckpt_path`` keeps from the command line; the rest is the checkpoint's."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 CONVOLUTIONS = ("Convolution", "ConvolutionBackpropData", "GroupConvolution")
+DATA = ("Constant", "Parameter", "Result")
 
 
 def outside_networks(model: Any) -> list[str]:

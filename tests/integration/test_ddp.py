@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two processes train the same model on their shares of the data and measure what one process measures."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from anomalib.engine import Engine
+
+from anomalib_fsad import D24FAD
+from tests.integration import ddp_job
+from tests.integration.conftest import PROJECT
+
+
+@pytest.mark.cli
+def test_two_processes_agree_with_each_other_and_with_one(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+    job = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", ddp_job.__name__, tmp_path],
+        env=environment,
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    assert job.returncode == 0, job.stderr[-4000:]
+    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
+    assert first["support"] == second["support"]
+    assert first["support_sum"] == second["support_sum"]
+    assert first["weights_sum"] == pytest.approx(second["weights_sum"], rel=1e-6)
+    assert first["metrics"] == pytest.approx(second["metrics"], abs=1e-6)
+    assert first["steps"] == 2  # 20 queries of five source organs, in batches of 5, shared by two
+
+    model = D24FAD.load_from_checkpoint(first["checkpoint"], visualizer=False)
+    alone = Engine(accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path / "alone")
+    metrics = alone.test(model=model, datamodule=ddp_job.make_data(tmp_path))[0]
+    assert metrics["image_AUROC"] == pytest.approx(first["metrics"]["image_AUROC"], abs=1e-6)
+    assert metrics["pixel_AUROC"] == pytest.approx(first["metrics"]["pixel_AUROC"], abs=1e-4)
