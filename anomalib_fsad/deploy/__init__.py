@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""D24FAD on a box without torch: export two small graphs, enrol a new organ with K normal images, predict.
+
+Everything is loaded on first use. Only ``export`` needs torch and anomalib; the rest needs NumPy, Pillow and OpenVINO
+or onnxruntime.
+
+Example:
+    >>> import anomalib_fsad.deploy as deploy
+    >>> sorted(deploy.__all__)
+    ['Bundle', 'BundleError', 'Enrolment', 'FewShotInferencer', 'Prediction', 'export', 'threshold_from_normals']
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anomalib_fsad.deploy.bundle import Bundle, BundleError
+    from anomalib_fsad.deploy.enrolment import Enrolment
+    from anomalib_fsad.deploy.exporting import export
+    from anomalib_fsad.deploy.inferencer import FewShotInferencer, Prediction
+    from anomalib_fsad.deploy.threshold import threshold_from_normals
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "Enrolment",
+    "FewShotInferencer",
+    "Prediction",
+    "export",
+    "threshold_from_normals",
+]
+
+_HOMES = {
+    "Bundle": "anomalib_fsad.deploy.bundle",
+    "BundleError": "anomalib_fsad.deploy.bundle",
+    "Enrolment": "anomalib_fsad.deploy.enrolment",
+    "FewShotInferencer": "anomalib_fsad.deploy.inferencer",
+    "Prediction": "anomalib_fsad.deploy.inferencer",
+    "export": "anomalib_fsad.deploy.exporting",
+    "threshold_from_normals": "anomalib_fsad.deploy.threshold",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        msg = f"module 'anomalib_fsad.deploy' has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

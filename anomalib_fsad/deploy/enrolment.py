@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of an organ: the student's maps of K normal images, and a threshold if one was wanted.
+
+On disk a ``.npz`` of plain arrays, without pickle: the maps, the leave-one-out scores, and a json with the digest of
+the bundle that made them. It holds no pixels; the names of the reference images are in it.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomalib_fsad.deploy.bundle import BundleError, check_header, digest_of, write_atomically
+from anomalib_fsad.deploy.threshold import Threshold, threshold_from_normals
+
+FORMAT = "anomalib-fsad-enrolment"
+VERSION = 1
+METADATA_ENTRY = "metadata"
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """K references of one organ, made by one bundle.
+
+    Attributes:
+        maps: the student's maps, K x C x h x w for each scale.
+        names: of the K images.
+        bundle: digest of the bundle.
+        normal_scores: raw score of each reference against the others; empty with one reference.
+        normal_peaks: the highest value of each of those raw maps.
+        threshold: on raw scores, from these references; ``None`` leaves labels to the bundle's own threshold.
+        map_threshold: on raw maps, likewise.
+    """
+
+    maps: tuple[NDArray[np.float32], ...] = field(repr=False)
+    names: tuple[str, ...]
+    bundle: str
+    normal_scores: NDArray[np.float64]
+    normal_peaks: NDArray[np.float64]
+    threshold: Threshold | None = None
+    map_threshold: Threshold | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def with_threshold(self, target_fpr: float | None) -> "Enrolment":
+        """The same references with another threshold, or with the bundle's own (``None``)."""
+        if target_fpr is None:
+            return replace(self, threshold=None, map_threshold=None)
+        return replace(
+            self,
+            threshold=threshold_from_normals(self.normal_scores, target_fpr),
+            map_threshold=threshold_from_normals(self.normal_peaks, target_fpr),
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write a ``.npz`` without pickle; the file is whole or not there."""
+        arrays: dict[str, NDArray[Any]] = {f"map_{scale}": maps for scale, maps in enumerate(self.maps, start=1)}
+        arrays |= {"normal_scores": self.normal_scores, "normal_peaks": self.normal_peaks}
+        document: dict[str, Any] = {
+            "format": FORMAT,
+            "version": VERSION,
+            "bundle": self.bundle,
+            "names": list(self.names),
+            "target_fpr": None if self.threshold is None else self.threshold.target_fpr,
+            "arrays": {name: _digest(array) for name, array in arrays.items()},
+        }
+        document["digest"] = digest_of(document)
+        buffer = io.BytesIO()
+        text = np.frombuffer(json.dumps(document).encode(), dtype=np.uint8)
+        np.savez(buffer, **{METADATA_ENTRY: text}, **arrays)  # type: ignore[arg-type]
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, buffer.getvalue())
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Enrolment":
+        """Read and check what :meth:`save` wrote.
+
+        Raises:
+            BundleError: if the file is missing, damaged, changed, or of another version.
+        """
+        path = Path(path)
+        try:
+            arrays = _read_arrays(path.read_bytes())
+            document = json.loads(arrays.pop(METADATA_ENTRY).tobytes())
+        except OSError as error:
+            msg = f"The enrolment {str(path)!r} cannot be read ({error.strerror or error})."
+            raise BundleError(msg) from error
+        # zipfile and NumPy's header parser raise all sorts of things on damaged bytes.
+        except Exception as error:
+            msg = f"{str(path)!r} is no enrolment, or is damaged or truncated ({error}): enrol the images again."
+            raise BundleError(msg) from error
+        check_header(document, FORMAT, VERSION, path)
+        try:
+            return _enrolment(document, arrays)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            msg = f"The enrolment {str(path)!r} is damaged or was changed ({error}): enrol the images again."
+            raise BundleError(msg) from error
+
+
+def _enrolment(document: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Enrolment:
+    if document.pop("digest", None) != digest_of(document):
+        msg = "its digest differs"
+        raise ValueError(msg)
+    if {name: _digest(array) for name, array in arrays.items()} != document["arrays"]:
+        msg = "its arrays are not those it was saved with"
+        raise ValueError(msg)
+    names = tuple(str(name) for name in document["names"])
+    scales = [name for name in arrays if name.startswith("map_")]
+    maps = tuple(arrays[f"map_{scale}"] for scale in range(1, len(scales) + 1))
+    if not names or not maps or any(m.dtype != np.float32 or m.ndim != 4 or len(m) != len(names) for m in maps):  # noqa: PLR2004
+        msg = f"its maps are not those of {len(names)} references"
+        raise ValueError(msg)
+    plain = Enrolment(maps, names, str(document["bundle"]), arrays["normal_scores"], arrays["normal_peaks"])
+    return plain.with_threshold(document["target_fpr"])
+
+
+def _read_arrays(content: bytes) -> dict[str, NDArray[Any]]:
+    """The arrays of an uncompressed ``.npz``: no pickle, and no entry larger than the file."""
+    arrays = {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > len(content):
+                msg = f"entry {entry.filename!r} is compressed or too large"
+                raise ValueError(msg)
+            # Read whole, so that the checksum is compared before anything is made of it.
+            stream = io.BytesIO(archive.read(entry))
+            array = np.lib.format.read_array(stream, allow_pickle=False)
+            arrays[entry.filename.removesuffix(".npy")] = np.ascontiguousarray(array)
+    return arrays
+
+
+def _digest(array: NDArray[Any]) -> str:
+    return sha256(f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes()).hexdigest()
