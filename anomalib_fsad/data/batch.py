@@ -41,8 +41,10 @@ class NumpyFewShotBatch(NumpyImageBatch):
 class SupportFields:
     """The two fields, validated whenever they are set, as anomalib does it."""
 
-    support: FieldDescriptor[Tensor | None] = FieldDescriptor(validator_name="validate_support")
-    category: FieldDescriptor[str | list[str] | None] = FieldDescriptor(validator_name="validate_category")
+    support: FieldDescriptor[Tensor | None] = FieldDescriptor(validator_name="validate_support")  # noqa: RUF009
+    category: FieldDescriptor[str | list[str] | None] = FieldDescriptor(  # noqa: RUF009
+        validator_name="validate_category",
+    )
 
 
 @dataclass
@@ -106,7 +108,8 @@ class FewShotBatch(SupportFields, ImageBatch):
         """Copy every tensor to page-locked memory; ``DataLoader(pin_memory=True)`` calls this."""
         del device
         held = {field.name: getattr(self, field.name) for field in fields(self)}
-        return type(self)(**{k: v.pin_memory() if isinstance(v, Tensor) else v for k, v in held.items()})
+        pinned: Any = {name: v.pin_memory() if isinstance(v, Tensor) else v for name, v in held.items()}
+        return type(self)(**pinned)
 
 
 def _validated_support(support: Tensor | None, form: str) -> Image | None:

@@ -92,6 +92,11 @@ class MedicalFewShot(AnomalibDataModule):
         (torch.Size([16, 3, 32, 32]), torch.Size([16, 2, 3, 32, 32]))
     """
 
+    train_data: FewShotDataset
+    val_data: FewShotDataset
+    test_data: FewShotDataset
+    support_data: FewShotDataset
+
     def __init__(
         self,
         root: str | Path = "./datasets/medical",
@@ -162,7 +167,6 @@ class MedicalFewShot(AnomalibDataModule):
         self.on_error = on_error
         folder = default_cache_folder() if cache_dir is None else Path(cache_dir)
         self.store = ImageStore(cache, int(cache_gib * GIB), folder, intensity)
-        self.support_data: FewShotDataset
         self._scratch: TemporaryDirectory | None = None
 
     @property
@@ -181,9 +185,7 @@ class MedicalFewShot(AnomalibDataModule):
 
     def support_dataloader(self) -> DataLoader:
         """One batch: the K support images of the target, the same for every model."""
-        return DataLoader(
-            self.support_data, batch_size=len(self.support_data), collate_fn=self.support_data.collate_fn
-        )
+        return DataLoader(self.support_data, batch_size=len(self.support_data), collate_fn=self.support_data.collate_fn)
 
     def train_dataloader(self) -> DataLoader:
         """Training queries, with supports in ``episodic``; the order and the draws follow the seed and the epoch."""
@@ -299,9 +301,7 @@ class MedicalFewShot(AnomalibDataModule):
         shown = held.assign(image_path=[self.store.shown_as(path) for path in held["image_path"]])
         return with_synthetic_anomalies(shown, Path(self._scratch.name), self.seed or 0)
 
-    def _make_datasets(
-        self, train: pd.DataFrame, val: pd.DataFrame, test: pd.DataFrame, support: pd.DataFrame
-    ) -> None:
+    def _make_datasets(self, train: pd.DataFrame, val: pd.DataFrame, test: pd.DataFrame, support: pd.DataFrame) -> None:
         task = TaskType.SEGMENTATION if splits.has_masks(test) else TaskType.CLASSIFICATION
         val_task = TaskType.SEGMENTATION if splits.has_masks(val) else TaskType.CLASSIFICATION
         self.train_data = FewShotDataset(train, self.store, task)

@@ -10,7 +10,7 @@ from anomalib import TaskType
 from anomalib.data import AnomalibDataset
 from anomalib.data.utils import LabelName
 from PIL import Image as PilImage
-from torchvision.transforms.v2 import InterpolationMode, Resize, Transform
+from torchvision.transforms.v2 import Compose, InterpolationMode, Resize, Transform
 from torchvision.transforms.v2.functional import resize
 from torchvision.tv_tensors import Image, Mask
 
@@ -108,7 +108,7 @@ def read_mask(path: str) -> Mask:
 
 def model_resize(transform: Transform | None) -> Resize | None:
     """The resize step that anomalib made the last of the augmentations: the model's, if it has one."""
-    last = transform.transforms[-1] if hasattr(transform, "transforms") else transform
+    last = transform.transforms[-1] if isinstance(transform, Compose) else transform
     return last if isinstance(last, Resize) else None
 
 

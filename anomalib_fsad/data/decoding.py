@@ -28,7 +28,9 @@ PERCENTILES = (0.5, 99.5)
 
 EXIF_ORIENTATION = 0x0112
 
-EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"})
+EIGHT_BIT_MODES = frozenset(
+    {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
+)
 
 FloatImage = NDArray[np.float32]
 
@@ -94,11 +96,12 @@ def read_rgb(path: str | Path, intensity: str = "auto") -> FloatImage:
         return read_dicom(path, how)
     try:
         with Image.open(path) as image:
-            if getattr(image, "n_frames", 1) > 1 and image.format == "TIFF":
-                raise ImageReadError(path, f"it holds {image.n_frames} pages. Save each page as a file of its own.")
+            pages = getattr(image, "n_frames", 1)
+            if pages > 1 and image.format == "TIFF":
+                raise ImageReadError(path, f"it holds {pages} pages. Save each page as a file of its own.")
             upright = ImageOps.exif_transpose(image)
             if upright.mode in EIGHT_BIT_MODES:
-                return np.asarray(upright.convert("RGB"), dtype=np.float32) / 255
+                return np.asarray(upright.convert("RGB"), dtype=np.float32) / np.float32(255)
             values = np.asarray(upright, dtype=np.float32)
     except ImageReadError:
         raise

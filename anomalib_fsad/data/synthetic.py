@@ -40,7 +40,7 @@ def with_synthetic_anomalies(normals: pd.DataFrame, folder: Path, seed: int) -> 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """anomalib's generator draws from all three global generators; leave them as they were."""
+    """Leave the three global generators as they were: the noise draws from all of them."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -4,13 +4,14 @@
 Coordinates run from -1 to 1, ``u`` to the right and ``v`` downwards; signed distances are negative inside.
 """
 
+import math
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating]
 """One value per pixel: n x n."""
 
 Rng = np.random.Generator
@@ -30,7 +31,17 @@ class Canvas(NamedTuple):
     v: Field
 
 
-def pose(rng: Rng, n: int, *, turn: float = 0.12, zoom: float = 0.08, shift: float = 0.05, warp: float = 0.03) -> Canvas:
+@lru_cache(maxsize=8)
+def pixel_grid(n: int) -> tuple[Field, Field]:
+    """Where each pixel lies on the picture itself: x and y, n x n each."""
+    axis = (np.arange(n, dtype=np.float32) + 0.5) * np.float32(2 / n) - 1
+    x, y = np.meshgrid(axis, axis)
+    return x, y
+
+
+def pose(
+    rng: Rng, n: int, *, turn: float = 0.09, zoom: float = 0.05, shift: float = 0.04, warp: float = 0.03
+) -> Canvas:
     """A canvas turned, scaled, moved and bent at random.
 
     Args:
@@ -41,8 +52,7 @@ def pose(rng: Rng, n: int, *, turn: float = 0.12, zoom: float = 0.08, shift: flo
         shift: of the translation.
         warp: of the smooth deformation.
     """
-    axis = (np.arange(n, dtype=np.float32) + 0.5) * (2 / n) - 1
-    x, y = np.meshgrid(axis, axis)
+    x, y = pixel_grid(n)
     angle = rng.normal(0, turn)
     scale, stretch = np.exp(rng.normal(0, zoom)), np.exp(rng.normal(0, zoom / 2))
     cos, sin = np.cos(angle), np.sin(angle)
@@ -72,7 +82,7 @@ def mix(base: Field, over: Field | float, alpha: Field) -> Field:
 
 @lru_cache(maxsize=64)
 def _spline_matrix(n: int, cells: int) -> Field:
-    """n x (cells + 3): uniform cubic B-spline weights."""
+    """Uniform cubic B-spline weights: n x (cells + 3)."""
     place = (np.arange(n) + 0.5) / n * cells
     cell = np.minimum(place.astype(int), cells - 1)
     t = place - cell
@@ -93,7 +103,7 @@ def smooth_noise(rng: Rng, n: int, cells: int) -> Field:
 def fractal_noise(rng: Rng, n: int, cells: int, octaves: int = 3) -> Field:
     """Noise of about unit deviation with ever finer detail."""
     layers = [smooth_noise(rng, n, min(cells * 2**i, n // 2)) * 0.6**i for i in range(octaves)]
-    return sum(layers[1:], layers[0]) / np.sqrt(sum(0.36**i for i in range(octaves)))
+    return sum(layers[1:], layers[0]) / math.sqrt(sum(0.36**i for i in range(octaves)))
 
 
 def box_blur(image: Field, radius: int) -> Field:

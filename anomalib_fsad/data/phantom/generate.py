@@ -57,20 +57,22 @@ def make_phantom(
     image, alpha = drawn.image, np.zeros((image_size, image_size), dtype=np.float32)
     if lesion is not None:
         image, alpha = LESIONS[lesion](lesion_chance, drawn, STRENGTHS[strength])
+        # Nothing brighter or darker than the organ itself, or the extremes alone would tell.
+        image = np.clip(image, drawn.image.min(axis=(0, 1)), drawn.image.max(axis=(0, 1)))
     pixels = np.rint(np.clip(photograph(camera, image), 0, 1) * 255).astype(np.uint8)
     return Phantom(pixels[..., 0] if pixels.shape[2] == 1 else pixels, alpha >= VISIBLE)
 
 
-def photograph(rng: Rng, image: NDArray[np.float32]) -> NDArray[np.float32]:
+def photograph(rng: Rng, image: NDArray[np.floating]) -> NDArray[np.floating]:
     """What the device adds: gain, offset, gamma, uneven light, blur and noise."""
     n, _, channels = image.shape
     gamma = np.exp(rng.normal(0, 0.10))
     gain, offset = np.exp(rng.normal(0, 0.08)), rng.normal(0, 0.015)
-    light = 1 + 0.03 * smooth_noise(rng, n, 2)
+    light = 1 + 0.02 * smooth_noise(rng, n, 2)
     image = np.clip(image, 0, 1) ** gamma * gain * light[..., None] + offset
-    sharpness = rng.uniform(0, 0.5)
-    image = image * (1 - sharpness) + box_blur(image, 1) * sharpness
-    noise = rng.uniform(0.008, 0.022)
+    softness = rng.uniform(0, 0.4)
+    image = image * (1 - softness) + box_blur(image, 1) * softness
+    noise = rng.uniform(0.006, 0.018)
     return image + noise * rng.standard_normal((n, n, channels), dtype=np.float32)
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from anomalib_fsad.data.phantom.canvas import Field, Rng, box_blur, ellipse, smooth_noise, stroke
+from anomalib_fsad.data.phantom.canvas import Field, Rng, box_blur, ellipse, pixel_grid, smooth_noise, stroke
 from anomalib_fsad.data.phantom.organs import Organ
 
 
@@ -26,12 +26,12 @@ class Strength(NamedTuple):
     size: float
 
 
-STRENGTHS = {"easy": Strength(contrast=0.34, size=0.20), "hard": Strength(contrast=0.19, size=0.13)}
+STRENGTHS = {"easy": Strength(contrast=0.42, size=0.21), "hard": Strength(contrast=0.26, size=0.15)}
 
 VISIBLE = 0.25
 """Opacity from which a pixel counts as lesion."""
 
-Lesion = tuple[NDArray[np.float32], Field]
+Lesion = tuple[NDArray[np.floating], Field]
 """The changed image (n x n x C) and the opacity of the change (n x n)."""
 
 
@@ -44,8 +44,8 @@ def blob(rng: Rng, organ: Organ, strength: Strength) -> Lesion:
 def ring(rng: Rng, organ: Organ, strength: Strength) -> Lesion:
     """A rim with a core of the opposite contrast, as an abscess or a cyst shows."""
     distance = _outline(rng, organ, 1.15 * strength.size)
-    rim = np.clip(1.4 - np.abs(distance) / 0.045, 0, 1)
-    core = np.clip(-distance / 0.04 - 0.8, 0, 1)
+    rim = np.clip(1.4 - np.abs(distance) / 0.045, 0, 1) * (organ.tissue > 0)
+    core = np.clip(-distance / 0.04 - 0.8, 0, 1) * (organ.tissue > 0)
     tint = _tint(rng, organ, strength)
     return organ.image + (rim - 0.6 * core)[..., None] * tint, np.maximum(rim, core)
 
@@ -65,7 +65,7 @@ def missing(rng: Rng, organ: Organ, strength: Strength) -> Lesion:
     """A place where the normal structures (vessels, folds, ribs, nuclei, layers) are gone."""
     n = organ.tissue.shape[0]
     detail = box_blur(np.abs(organ.image - organ.bare).mean(axis=2), n // 12)
-    alpha = _patch(rng, organ._replace(tissue=organ.tissue * detail**2), 1.9 * strength.size)
+    alpha = _patch(rng, organ._replace(tissue=organ.tissue * detail**2), 2.0 * strength.size)
     return organ.image + (organ.bare - organ.image) * alpha[..., None], alpha
 
 
@@ -79,7 +79,7 @@ def streak(rng: Rng, organ: Organ, strength: Strength) -> Lesion:
     step = length / len(s)
     path = np.stack([np.cumsum(np.cos(heading)), np.cumsum(np.sin(heading))], axis=1) * step
     path = path - path[len(path) // 2] + centre
-    radii = (0.011 + 0.06 * strength.size * (1 - (2 * s) ** 2)) * n / 2
+    radii = (0.014 + 0.08 * strength.size * (1 - (2 * s) ** 2)) * n / 2
     alpha = stroke(n, path, radii, edge=1.5) * organ.tissue
     return organ.image + alpha[..., None] * _tint(rng, organ, strength) * 1.15, alpha
 
@@ -104,8 +104,7 @@ def _outline(rng: Rng, organ: Organ, size: float) -> Field:
     """Signed distance to an irregular round shape somewhere in the tissue."""
     n = organ.tissue.shape[0]
     centre = (_place(rng, organ.tissue) + 0.5) * 2 / n - 1
-    axis = ((np.arange(n) + 0.5) * 2 / n - 1).astype(np.float32)
-    u, v = np.meshgrid(axis, axis)
+    u, v = pixel_grid(n)
     stretch = np.exp(rng.normal(0, 0.18))
     distance = ellipse(u, v, centre[0], centre[1], size * stretch, size / stretch, rng.uniform(0, np.pi))
     return distance + 0.12 * size * smooth_noise(rng, n, 10)
@@ -113,14 +112,13 @@ def _outline(rng: Rng, organ: Organ, size: float) -> Field:
 
 def _patch(rng: Rng, organ: Organ, size: float) -> Field:
     """Opacity of an irregular patch, kept within the tissue."""
-    inside_tissue = np.clip(organ.tissue * 4, 0, 1) if organ.tissue.max() > 0 else organ.tissue
     distance = _outline(rng, organ, size)
-    return np.clip(0.5 - distance / 0.06, 0, 1) * np.where(inside_tissue > 0, 1, 0).astype(np.float32)
+    return np.clip(0.5 - distance / 0.06, 0, 1) * (organ.tissue > 0)
 
 
-def _tint(rng: Rng, organ: Organ, strength: Strength) -> NDArray[np.float32]:
+def _tint(rng: Rng, organ: Organ, strength: Strength) -> NDArray[np.floating]:
     """The change of each channel, up or down."""
     channels = organ.image.shape[2]
-    colour = np.ones(channels) if channels == 1 else rng.uniform(0.4, 1.3, channels)
-    sign = 1 if rng.random() < 0.5 else -1  # noqa: PLR2004 - even odds
+    colour = np.ones(1) if channels == 1 else rng.uniform(0.4, 1.3, (channels,))
+    sign = 1 if rng.random() < 0.5 else -1  # noqa: PLR2004
     return (sign * strength.contrast * colour / colour.mean()).astype(np.float32)

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: PLR2004 - a drawing is made of numbers
 """The organs: each a function from chance to one healthy patient."""
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from anomalib_fsad.data.phantom.canvas import (
     fractal_noise,
     inside,
     mix,
+    pixel_grid,
     pose,
     smooth_noise,
     stroke,
@@ -31,8 +33,8 @@ class Organ(NamedTuple):
         tissue: n x n, 1 where lesions may sit.
     """
 
-    image: NDArray[np.float32]
-    bare: NDArray[np.float32]
+    image: NDArray[np.floating]
+    bare: NDArray[np.floating]
     tissue: Field
 
 
@@ -50,7 +52,8 @@ def head_ct(rng: Rng, n: int) -> Organ:
     folds = np.abs(smooth_noise(rng, n, 11) + 0.5 * smooth_noise(rng, n, 18))
     sulci = np.clip(1 - folds / 0.28, 0, 1) * cortex
     full = flat - 0.17 * sulci
-    full = full + 0.13 * inside(np.abs(c.u + 0.01 * np.sin(5 * c.v)) - 0.008, edge) * np.clip(np.abs(c.v) * 3 - 0.7, 0, 1)
+    falx = inside(np.abs(c.u + 0.01 * np.sin(5 * c.v)) - 0.008, edge) * np.clip(np.abs(c.v) * 3 - 0.7, 0, 1)
+    full = full + 0.13 * falx
     gap, horn = 0.10 + rng.normal(0, 0.01), 0.20 + rng.normal(0, 0.015)
     for side in (-1, 1):
         front = ellipse(c.u, c.v, side * gap, -0.20, 0.055, horn, side * 0.35)
@@ -83,11 +86,12 @@ def chest_xray(rng: Rng, n: int) -> Organ:
     slope = 0.30 + rng.normal(0, 0.03)
     offset = rng.uniform(0, pitch)
     behind = np.abs((v + slope * side - 0.55 * side**2 + offset) % pitch - pitch / 2) - 0.030
-    front = np.abs((v - 0.75 * (side - 0.1) ** 1.0 + offset) % (1.15 * pitch) - pitch / 2) - 0.026
+    front = np.abs((v - 0.75 * (side - 0.1) + offset) % (1.15 * pitch) - pitch / 2) - 0.026
     cage = inside(np.maximum(side - 0.78, -v - 0.80), edge) * np.clip((side - 0.12) / 0.1, 0, 1) * inside(v - 0.72, 0.1)
     full = full + (0.13 * inside(behind, edge) + 0.06 * inside(front, edge)) * cage
     clavicle = np.abs(v + 0.74 + 0.16 * side - 0.10 * np.sin(4 * side)) - 0.030
-    full = full + 0.14 * inside(clavicle, edge) * np.clip((side - 0.08) / 0.1, 0, 1) * np.clip((0.72 - side) / 0.1, 0, 1)
+    extent = np.clip((side - 0.08) / 0.1, 0, 1) * np.clip((0.72 - side) / 0.1, 0, 1)
+    full = full + 0.14 * inside(clavicle, edge) * extent
     vertebrae = 0.5 + 0.5 * np.cos(2 * np.pi * (v + offset) / 0.15)
     full = full + (0.05 + 0.05 * vertebrae) * inside(side - 0.085, edge)
     bare, full = ((x * body)[..., None] for x in (flat, full))
@@ -124,15 +128,17 @@ def _vessels(rng: Rng, n: int, disc_u: float, disc_v: float) -> tuple[NDArray[np
     """Points (P x 2, anatomical) and radii (P, pixels) of arcades leaving the disc, with branches."""
     points: list[NDArray[np.floating]] = []
     radii: list[NDArray[np.floating]] = []
-    step = 1.1 / n
-    starts = [(a + rng.normal(0, 0.12), b, 0.021, 0) for a, b in ((-2.15, 0.9), (2.15, -0.9), (-0.8, -0.5), (0.8, 0.5))]
-    starts += [(a + rng.normal(0, 0.15), b, 0.013, 0) for a, b in ((-1.75, 0.8), (1.75, -0.8), (-2.85, 0.2), (2.85, -0.2))]
+    step = 1.7 / n
+    major = ((-2.15, 0.9), (2.15, -0.9), (-0.8, -0.5), (0.8, 0.5))
+    minor = ((-1.75, 0.8), (1.75, -0.8), (-2.85, 0.2), (2.85, -0.2))
+    starts = [(angle + rng.normal(0, 0.12), bend, 0.021, 0) for angle, bend in major]
+    starts += [(angle + rng.normal(0, 0.15), bend, 0.013, 0) for angle, bend in minor]
     queue = [(disc_u, disc_v, *start) for start in starts]
     while queue:
         u, v, angle, bend, radius, depth = queue.pop()
         length = int((1.25 if depth == 0 else rng.uniform(0.3, 0.6)) / step)
         s = np.arange(length) * step
-        wander = np.cumsum(rng.normal(0, 0.05, length)) * np.sqrt(step * 40)
+        wander = np.cumsum(rng.normal(0, 0.05, length)) * np.sqrt(step * 26)
         heading = angle - np.sign(bend) * np.minimum(np.abs(bend) * s * 1.5, 1.25) + wander * 0.6
         path = np.stack([u + np.cumsum(np.cos(heading)) * step, v + np.cumsum(np.sin(heading)) * step], axis=1)
         points.append(path)
@@ -150,7 +156,7 @@ def brain_mri(rng: Rng, n: int) -> Organ:
     c = pose(rng, n)
     edge = 4 / n
     head = ellipse(c.u, c.v, 0, 0.02, 0.70, 0.86)
-    scalp = inside(np.abs(head + 0.035) - 0.030, edge) * (0.70 + 0.06 * smooth_noise(rng, n, 8))
+    scalp = inside(np.abs(head + 0.035) - 0.030, edge) * (0.90 + 0.05 * smooth_noise(rng, n, 8))
     brain = head + 0.16 + 0.03 * np.exp(-((c.u / 0.06) ** 2)) * np.abs(c.v)
     depth = -brain + 0.028 * smooth_noise(rng, n, 12)
     rim = np.clip(1 - (-brain) / 0.30, 0, 1)
@@ -168,7 +174,8 @@ def brain_mri(rng: Rng, n: int) -> Organ:
         horn = ellipse(c.u, c.v, side * 0.085, -0.13, 0.042, 0.18 + rng.normal(0, 0.012), side * 0.25)
         tail = ellipse(c.u, c.v, side * 0.13, 0.22, 0.042, 0.15 + rng.normal(0, 0.012), side * -0.45)
         full = mix(full, 0.12, inside(np.minimum(horn, tail), 1.5 * edge))
-    full = mix(full, 0.15, inside(np.abs(c.u + 0.012 * smooth_noise(rng, n, 5)) - 0.010, edge) * np.clip(np.abs(c.v) * 4 - 1.6, 0, 1))
+    fissure = inside(np.abs(c.u + 0.012 * smooth_noise(rng, n, 5)) - 0.010, edge)
+    full = mix(full, 0.15, fissure * np.clip(np.abs(c.v) * 4 - 1.6, 0, 1))
     bias = 1 + 0.05 * smooth_noise(rng, n, 2)
     mask = inside(brain, edge)
     bare, full = (((scalp + x * mask) * bias)[..., None] for x in (flat, full))
@@ -199,8 +206,9 @@ def histology(rng: Rng, n: int) -> Organ:
     ink = np.array([0.40, 0.27, 0.58]) + rng.normal(0, 0.015, 3)
     ink = (ink * (1 + 0.10 * fractal_noise(rng, n, 24))[..., None]).astype(np.float32)
     full = bare + (ink - bare) * (0.88 * body)[..., None]
-    full = full * (1 - 0.35 * core[..., None])
-    return Organ(full.astype(np.float32), bare, np.ones((n, n), dtype=np.float32))
+    full = full * (1 - 0.75 * core[..., None])
+    x, y = pixel_grid(n)
+    return Organ(full.astype(np.float32), bare, inside(np.maximum(np.abs(x), np.abs(y)) - 0.9, 0.1))
 
 
 def retina_oct(rng: Rng, n: int) -> Organ:
@@ -213,14 +221,14 @@ def retina_oct(rng: Rng, n: int) -> Organ:
     bottom = -0.38 + thick + bow - 0.02 * pit
     t = (c.v - top) / (bottom - top)  # 0 at the inner limiting membrane, 1 below the pigment epithelium
     edges = np.array([0.0, 0.13, 0.34, 0.47, 0.57, 0.72, 0.79, 0.84, 0.93, 1.0])
-    grey = np.array([0.74, 0.42, 0.58, 0.32, 0.46, 0.26, 0.60, 0.30, 0.86, 0.90])
+    grey = np.array([0.78, 0.40, 0.62, 0.26, 0.50, 0.20, 0.66, 0.24, 0.90, 0.92])
     band = np.clip(np.searchsorted(edges, t.ravel(), side="right").reshape(t.shape) - 1, 0, len(grey) - 1)
     layers = box_blur(grey.astype(np.float32)[band], max(1, n // 128))
     inner = inside(-t, 0.03)
     choroid = np.exp(-np.clip(t - 1, 0, None) / 0.45) * (0.42 + 0.10 * fractal_noise(rng, n, 12))
     below = inside(1 - t, 0.03)
     vitreous = 0.05 + 0.015 * smooth_noise(rng, n, 4)
-    speckle = 1 + 0.20 * fractal_noise(rng, n, n // 4, octaves=2)
+    speckle = 1 + 0.14 * fractal_noise(rng, n, n // 4, octaves=2)
     flat = mix(mix(vitreous, 0.48, inner), choroid, below)
     full = mix(mix(vitreous, layers, inner), choroid, below)
     shadow = 1 - 0.35 * np.exp(-(((c.u - rng.uniform(-0.9, 0.9)) / 0.02) ** 2)) * (t > 0.1)

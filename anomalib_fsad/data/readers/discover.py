@@ -47,7 +47,7 @@ def read_root(root: Path, reader: str, options: Mapping[str, Any]) -> pd.DataFra
     if not tables:
         msg = (
             f"root={str(root)!r} holds no set in a known layout. Give each set a sub-folder as it unpacks, or as "
-            f"<category>/train/good, test/good, test/<kind>; or name the reader: --data.reader, one of {sorted(READERS)}."
+            f"<category>/train/good, test/good, test/<kind>; or name its --data.reader, one of {sorted(READERS)}."
         )
         raise FileNotFoundError(msg)
     return pd.concat(tables, ignore_index=True)

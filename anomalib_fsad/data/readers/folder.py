@@ -11,7 +11,7 @@ from anomalib_fsad.data.readers.registry import Sample, images_in, reader, to_ta
 GOOD = "good"
 
 
-@reader("folder", looks_like=["train/good"])
+@reader("folder", ("train/good",))
 def read_folder(root: Path, category: str, seed: int = 0) -> pd.DataFrame:
     """Own images, or any set in the form of MVTec AD.
 

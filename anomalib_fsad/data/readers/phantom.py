@@ -10,7 +10,7 @@ from anomalib_fsad.data.readers.folder import read_folder
 from anomalib_fsad.data.readers.registry import reader
 
 
-@reader("phantom", looks_like=[])
+@reader("phantom")
 def read_phantom(
     root: Path,
     category: str,

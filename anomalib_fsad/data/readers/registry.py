@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from anomalib_fsad.data.decoding import IMAGE_SUFFIXES
@@ -31,28 +32,28 @@ class Reader(NamedTuple):
     Attributes:
         name: for the option ``reader``.
         read: the function.
-        looks_like: patterns that must all be found in a root of this layout.
+        looks_like: alternatives; each is patterns that must all be found in a root of this layout.
     """
 
     name: str
     read: Read
-    looks_like: tuple[str, ...]
+    looks_like: tuple[tuple[str, ...], ...]
 
 
 READERS: dict[str, Reader] = {}
 """Every registered reader by name, in the order in which layouts are recognised."""
 
 
-def reader(name: str, looks_like: Sequence[str]) -> Callable[[Read], Read]:
+def reader(name: str, *looks_like: tuple[str, ...]) -> Callable[[Read], Read]:
     """Register a reader.
 
     Args:
         name: for the option ``reader``.
-        looks_like: glob patterns that must all be found in a root of this layout.
+        looks_like: alternatives; each is glob patterns that must all be found in a root of this layout.
     """
 
     def register(read: Read) -> Read:
-        READERS[name] = Reader(name, read, tuple(looks_like))
+        READERS[name] = Reader(name, read, looks_like)
         return read
 
     return register
@@ -77,6 +78,31 @@ def to_table(samples: Iterator[Sample] | Sequence[Sample], category: str) -> pd.
     return pd.DataFrame(rows, columns=COLUMNS).sort_values("image_path", ignore_index=True)
 
 
+def without_official_split(samples: Sequence[Sample], test_share: float, seed: int, name: str) -> list[Sample]:
+    """Draw the test images of a set that comes in one piece: a share of the normal ones, and all abnormal ones.
+
+    Args:
+        samples: the set; what their ``split`` says is overwritten.
+        test_share: of the normal images.
+        seed: of the draw.
+        name: of the set, for the log.
+    """
+    if not 0 < test_share < 1:
+        msg = f"test_share={test_share} of reader {name!r} must lie between 0 and 1."
+        raise ValueError(msg)
+    good = sorted(s for s in samples if not s.abnormal)
+    n_test = round(test_share * len(good))
+    order = np.random.default_rng(seed).permutation(len(good))
+    test = set(order[:n_test].tolist())
+    logger.info(
+        "%s has no official split: %d of its %d normal images, drawn with seed %d, and all abnormal ones are for "
+        "testing (reader options test_share and seed).",
+        *(name, n_test, len(good), seed),
+    )
+    parted = [s._replace(split="test" if i in test else "train") for i, s in enumerate(good)]
+    return parted + [s._replace(split="test") for s in samples if s.abnormal]
+
+
 def images_in(folder: Path, *, below: bool = False) -> list[Path]:
     """The image files of a folder, sorted; hidden files are left out.
 
@@ -91,8 +117,9 @@ def images_in(folder: Path, *, below: bool = False) -> list[Path]:
 def recognise(root: Path) -> Reader | None:
     """The first registered reader whose layout ``root`` shows."""
     for candidate in READERS.values():
-        if candidate.looks_like and all(next(root.glob(p), None) is not None for p in candidate.looks_like):
-            return candidate
+        for patterns in candidate.looks_like:
+            if all(next(root.glob(pattern), None) is not None for pattern in patterns):
+                return candidate
     return None
 
 
@@ -106,8 +133,8 @@ def run_reader(name: str, root: Path, category: str, options: Mapping[str, Any])
             raise ValueError(msg)
     table = read(root, category=category, **options)
     if table.empty:
-        layout = (inspect.getdoc(read) or "").split("\n\n")
-        msg = f"reader {name!r} found no image in {str(root)!r}. It expects:\n{layout[1] if len(layout) > 1 else layout}"
+        _, layout, *_ = (inspect.getdoc(read) or "").split("\n\n")
+        msg = f"reader {name!r} found no image in {str(root)!r}. {layout}"
         raise FileNotFoundError(msg)
     return table
 

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Uni-Medical and other sets indexed by a ``meta.json``."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from anomalib_fsad.data.readers.registry import COLUMNS, Sample, reader, to_table
+
+
+@reader("meta_json", ("meta.json",))
+def read_meta_json(root: Path, category: str, seed: int = 0) -> pd.DataFrame:
+    """Zhang et al., "Exploring Plain ViT Reconstruction for Multi-class Unsupervised Anomaly Detection", 2023.
+
+    Layout: ``<root>/meta.json`` holding ``{train|test: {<category>: [{img_path, mask_path, cls_name, specie_name,
+    anomaly}, ...]}}``, with paths relative to ``root``.
+
+    Quirks: the categories (brain, liver, retinal) are those of the file. ``mask_path`` is empty for normal images.
+
+    Args:
+        root: the folder of ``meta.json``.
+        category: not needed.
+        seed: not needed; the split is the file's.
+    """
+    del category, seed
+    meta = json.loads((root / "meta.json").read_text())
+    names = sorted({name for split in meta.values() for name in split})
+    tables = [to_table(list(_samples(root, meta, name)), name) for name in names]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+
+
+def _samples(root: Path, meta: dict[str, Any], name: str) -> Iterator[Sample]:
+    for split in ("train", "test"):
+        for entry in meta.get(split, {}).get(name, []):
+            abnormal = bool(int(entry["anomaly"]))
+            mask = root / entry["mask_path"] if abnormal and entry.get("mask_path") else None
+            yield Sample(root / entry["img_path"], entry.get("specie_name") or "good", abnormal, split, mask)

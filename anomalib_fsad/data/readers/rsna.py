@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""RSNA Pneumonia Detection Challenge 2018: frontal chest films, in DICOM."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from anomalib_fsad.data.readers.registry import Sample, images_in, reader, to_table, without_official_split
+
+CLASSES, LABELS = "stage_2_detailed_class_info.csv", "stage_2_train_labels.csv"
+
+NORMAL, OPACITY = "Normal", "Lung Opacity"
+
+
+@reader("rsna", (CLASSES, "stage_2_train_images"))
+def read_rsna(root: Path, category: str, seed: int = 0, test_share: float = 0.3) -> pd.DataFrame:
+    """Shih et al., "Augmenting the NIH Chest Radiograph Dataset with Expert Annotations of Possible Pneumonia", 2019.
+
+    Layout: ``<root>/stage_2_detailed_class_info.csv`` (patientId, class), ``<root>/stage_2_train_labels.csv``
+    (patientId, x, y, width, height, Target), ``<root>/stage_2_train_images/<patientId>.dcm``.
+
+    Quirks: a patient with two opacities has two rows. The third class, "No Lung Opacity / Not Normal", is neither
+    normal nor pneumonia and is left out. The official test images have no labels, so the split is drawn. Boxes are no
+    masks and are not used as such; ``Target`` must agree with the class.
+
+    Args:
+        root: the unpacked archive.
+        category: name of the set.
+        seed: of the split.
+        test_share: of the normal images.
+    """
+    files = {f.stem: f for f in images_in(root / "stage_2_train_images")}
+    classes = pd.read_csv(root / CLASSES, dtype=str).drop_duplicates("patientId")
+    if (root / LABELS).is_file():
+        target = pd.read_csv(root / LABELS, dtype={"patientId": str}).groupby("patientId")["Target"].max()
+        said = classes["patientId"].map(target)
+        wrong = classes[(said.notna()) & (said.astype(float) != (classes["class"] == OPACITY).astype(float))]
+        if len(wrong):
+            msg = f"{CLASSES} and {LABELS} disagree on {len(wrong)} patients, e.g. {wrong['patientId'].iloc[0]}."
+            raise ValueError(msg)
+    samples = [
+        Sample(files[patient], name, abnormal=name == OPACITY, split="")
+        for patient, name in zip(classes["patientId"], classes["class"], strict=True)
+        if name in {NORMAL, OPACITY} and patient in files
+    ]
+    return to_table(without_official_split(samples, test_share, seed, category), category)
