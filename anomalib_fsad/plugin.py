@@ -7,11 +7,12 @@ anomalib resolves ``--model NAME`` among the classes that are already imported, 
 
 import sys
 import warnings
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-MODELS: tuple[str, ...] = ("D24FAD",)
-DATAMODULES: tuple[str, ...] = ()
+MODELS: tuple[str, ...] = ("D24FAD", "SCRD4AD")
+DATAMODULES: tuple[str, ...] = ("MedicalFewShot",)
 
 
 def activate() -> None:
@@ -26,17 +27,16 @@ def activate() -> None:
 
 def register() -> None:
     """Make the models and the datamodule reachable by their bare names; calling it again changes nothing."""
-    import anomalib.data
-    import anomalib.models
-
     import anomalib_fsad
 
+    # Not "import anomalib.models": the hook runs before anomalib has its sub-module as an attribute.
+    models, data = import_module("anomalib.models"), import_module("anomalib.data")
     for name in MODELS:
-        _expose(anomalib.models, name, getattr(anomalib_fsad, name))
+        _expose(models, name, getattr(anomalib_fsad, name))
     for name in DATAMODULES:
-        _expose(anomalib.data, name, getattr(anomalib_fsad, name))
+        _expose(data, name, getattr(anomalib_fsad, name))
     # get_model, and with it the benchmark, imports dotted names from these packages only.
-    allowed: set[str] = getattr(anomalib.models, "ALLOWED_MODULES", set())
+    allowed: set[str] = getattr(models, "ALLOWED_MODULES", set())
     allowed.add("anomalib_fsad")
 
 
