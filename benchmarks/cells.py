@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From anomalib's benchmark files to cells: one model, protocol, target, K, seed and way of evaluating each."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+EVALUATIONS = {"held_out": "held_out", "as_published": "same_as_test"}
+"""How threshold and checkpoint are chosen, and what MedicalFewShot calls it."""
+
+ONE_CLASS = "one_class"
+
+PLACES = ("root", "cache_dir", "num_workers")
+"""Options of the data that do not change what is computed."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run.
+
+    Attributes:
+        model: the class, as in the file.
+        protocol: ``episodic``, ``few_shot`` or ``one_class``.
+        target: the category tested.
+        k_shot: number of support images.
+        seed: of the weights, the order of training and the choice of the support images.
+        evaluation: ``held_out`` or ``as_published``.
+        model_config: for ``anomalib.models.get_model``.
+        data_config: for ``anomalib.data.get_datamodule``.
+        training: what the pipeline has no place for: ``image_size``, ``max_epochs``, ``weights``.
+    """
+
+    model: str
+    protocol: str
+    target: str
+    k_shot: int
+    seed: int
+    evaluation: str
+    model_config: dict[str, Any] = field(compare=False, hash=False)
+    data_config: dict[str, Any] = field(compare=False, hash=False)
+    training: dict[str, Any] = field(compare=False, hash=False)
+
+    @property
+    def name(self) -> str:
+        """A name for files: readable, and different for different options."""
+        data = {k: v for k, v in self.data_config.get("init_args", {}).items() if k not in PLACES}
+        content = json.dumps([self.model_config, data, self.training, self.seed], sort_keys=True, default=str)
+        digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+        words = (self.model, self.protocol, self.target, f"k{self.k_shot}", f"s{self.seed}", self.evaluation)
+        return "-".join(words) + f"-{digest}"
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """The columns that say which cell a row is."""
+        columns = ("model", "protocol", "target", "k_shot", "seed", "evaluation")
+        return {column: getattr(self, column) for column in columns}
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the command line puts in place of a file's values; ``None`` leaves them."""
+
+    root: str | None = None
+    targets: Sequence[str] | None = None
+    k_shots: Sequence[int] | None = None
+    seeds: Sequence[int] | None = None
+    evaluations: Sequence[str] = ("held_out",)
+    weights: str = "untrained"
+    backbone: str | None = None
+    image_size: int | None = None
+    max_epochs: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    """``{"data.<argument>": value, "model.<argument>": value}``."""
+
+
+def read_cells(files: Iterable[Path], overrides: Overrides) -> list[Cell]:
+    """All cells of some benchmark files, seed by seed, so that what an interrupted run leaves is comparable."""
+    cells = [cell for file in files for cell in file_cells(yaml.safe_load(file.read_text()), overrides)]
+    order = {evaluation: place for place, evaluation in enumerate(EVALUATIONS)}
+    unique = {cell.name: cell for cell in cells}
+    return sorted(unique.values(), key=lambda c: (c.seed, order[c.evaluation], c.protocol == ONE_CLASS, c.k_shot))
+
+
+def file_cells(content: dict[str, Any], overrides: Overrides) -> list[Cell]:
+    """The cells of one file, expanded by anomalib's own grid search."""
+    from anomalib.pipelines.components.utils import get_iterator_from_grid_dict
+
+    benchmark = deepcopy(content["benchmark"])
+    data, model = benchmark["data"].setdefault("init_args", {}), benchmark["model"].setdefault("init_args", {})
+    seeds = _values(data.pop("support_seed", None)) or _values(benchmark.get("seed", 0))
+    benchmark["seed"] = {"grid": list(overrides.seeds or seeds)}
+    if overrides.targets:
+        data["target"] = {"grid": list(overrides.targets)}
+    if overrides.k_shots and data.get("protocol") != ONE_CLASS:
+        data["k_shot"] = {"grid": list(overrides.k_shots)}
+    if overrides.root is not None:
+        data["root"] = overrides.root
+    data["val"] = {"grid": [EVALUATIONS[evaluation] for evaluation in overrides.evaluations]}
+    for option, value in overrides.options.items():
+        where, _, name = option.partition(".")
+        {"data": data, "model": model}[where][name] = value
+    return [_cell(combination, overrides) for combination in get_iterator_from_grid_dict(benchmark)]
+
+
+def _cell(config: dict[str, Any], overrides: Overrides) -> Cell:
+    """One combination, with the seed put wherever one is taken."""
+    data, model = config["data"]["init_args"], config["model"].get("init_args", {})
+    accepted = _arguments(config["model"]["class_path"])
+    seed = config["seed"]
+    data |= {"seed": seed, "support_seed": seed}
+    wanted = {
+        "seed": seed,
+        "backbone": overrides.backbone,
+        "image_size": overrides.image_size,
+        "max_epochs": overrides.max_epochs,
+        # D24FAD: as many references as the data shows.
+        "k_shot": data.get("k_shot") if config["model"]["class_path"].endswith("D24FAD") else None,
+    }
+    model |= {name: value for name, value in wanted.items() if value is not None and name in accepted}
+    config["model"]["init_args"] = model
+    training = {name: getattr(overrides, name) for name in ("image_size", "max_epochs", "weights")}
+    return Cell(
+        model=config["model"]["class_path"].split(".")[-1],
+        protocol=data.get("protocol", "episodic"),
+        target=data.get("target", ""),
+        k_shot=int(data.get("k_shot", 4)),
+        seed=int(seed),
+        evaluation=next(name for name, val in EVALUATIONS.items() if val == data["val"]),
+        model_config=config["model"],
+        data_config=config["data"],
+        training=training,
+    )
+
+
+def _values(given: Any) -> list[Any]:
+    """A value or ``{"grid": values}`` as a list."""
+    if given is None:
+        return []
+    return list(given["grid"]) if isinstance(given, dict) else [given]
+
+
+def _arguments(class_path: str) -> set[str]:
+    """The init arguments of a model."""
+    return set(inspect.signature(find_model(class_path).__init__).parameters)
+
+
+def find_model(class_path: str) -> type:
+    """A model's class by its name, as anomalib's benchmark finds it."""
+    import anomalib.models
+
+    name = class_path.rsplit(".", maxsplit=1)[-1]
+    if not hasattr(anomalib.models, name):
+        msg = f"class_path: {class_path} is no model that anomalib knows; known are {sorted(anomalib.models.__all__)}."
+        raise ValueError(msg)
+    return getattr(anomalib.models, name)

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One cell as a job of anomalib's pipelines: build, fit, test, measure, write."""
+
+import contextlib
+import gc
+import logging
+import time
+import traceback
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from anomalib.callbacks import ModelCheckpoint
+from anomalib.data import AnomalibDataModule, get_datamodule
+from anomalib.engine import Engine
+from anomalib.metrics import AUROC, Evaluator
+from anomalib.models import AnomalibModule
+from anomalib.pipelines.components import Job, JobGenerator
+from lightning.pytorch import seed_everything
+
+from benchmarks.building import build_model
+from benchmarks.cells import Cell
+from benchmarks.metrics import image_metrics, pixel_metrics
+from benchmarks.recorder import Recorder, peak_memory_mib, reset_peak_memory
+from benchmarks.store import Store, environment
+
+MONITOR = "val_image_AUROC"
+
+
+class CellJob(Job):
+    """Runs a cell through anomalib's engine and writes its result at once.
+
+    Args:
+        cell: what to run.
+        store: where the result goes.
+        accelerator: ``cpu`` or ``cuda``.
+        weights: folder of ImageNet weights; ``None`` leaves the teachers untrained.
+    """
+
+    name = "cells"
+
+    def __init__(self, cell: Cell, store: Store, accelerator: str, weights: Path | None) -> None:
+        self.cell = cell
+        self.store = store
+        self.accelerator = accelerator
+        self.weights = weights
+
+    def run(self, task_id: int | None = None) -> dict[str, Any]:
+        """Run the cell; what it prints goes to its log.
+
+        Args:
+            task_id: the GPU, where anomalib runs several jobs at once.
+        """
+        log = self.store.log_file(self.cell)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("w") as stream, contextlib.redirect_stderr(stream), contextlib.redirect_stdout(stream):
+            try:
+                return self._run(task_id)
+            except Exception:
+                traceback.print_exc(file=stream)
+                raise
+
+    @staticmethod
+    def collect(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Every cell has written its own result."""
+        return results
+
+    @staticmethod
+    def save(results: list[dict[str, Any]]) -> None:
+        """Every cell has written its own result."""
+
+    def _run(self, task_id: int | None) -> dict[str, Any]:
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        gc.collect()
+        reset_peak_memory()
+        seed_everything(self.cell.seed, workers=True, verbose=False)
+        evaluator = Evaluator(val_metrics=[AUROC(fields=["pred_score", "gt_label"], prefix="val_image_")])
+        scratch = self.store.folder / "weights"
+        model, weights = build_model(self.cell, self.weights, scratch, evaluator=evaluator, visualizer=False)
+        datamodule = get_datamodule(self.cell.data_config)
+        recorder = Recorder()
+        with TemporaryDirectory() as folder:
+            # Weights alone: the optimizer's state is three times as large and of no use here.
+            keep = ModelCheckpoint(folder, "{epoch}", monitor=MONITOR, mode="max", save_weights_only=True)
+            engine = Engine(
+                accelerator="gpu" if self.accelerator == "cuda" else self.accelerator,
+                devices=[task_id] if task_id is not None and self.accelerator == "cuda" else 1,
+                default_root_dir=folder,
+                max_epochs=self.cell.training["max_epochs"],
+                callbacks=[keep, recorder],
+                logger=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+            start = time.perf_counter()
+            engine.fit(model, datamodule=datamodule)
+            fit_seconds = time.perf_counter() - start
+            epochs = engine.trainer.current_epoch
+            # One epoch leaves no choice; then the model at hand is the checkpoint.
+            chosen = keep.best_model_path if epochs > 1 else None
+            engine.test(model, datamodule=datamodule, ckpt_path=chosen or None)
+            best = int(Path(chosen).stem.partition("=")[2]) + 1 if chosen else epochs
+        return self._write(model, datamodule, recorder, fit_seconds, epochs=epochs, best_epoch=best, weights=weights)
+
+    def _write(
+        self,
+        model: AnomalibModule,
+        datamodule: AnomalibDataModule,
+        recorder: Recorder,
+        fit_seconds: float,
+        **known: Any,
+    ) -> dict[str, Any]:
+        threshold = float(getattr(model.post_processor, "image_threshold", float("nan")))
+        pixels = recorder.maps_and_masks
+        row = {
+            **self.cell.key,
+            **image_metrics(recorder.scores, recorder.labels, threshold),
+            **(pixel_metrics(*pixels) if pixels else {}),
+            "image_threshold": threshold,
+            "ms_per_image": recorder.ms_per_image,
+            **peak_memory_mib(),
+            "fit_seconds": fit_seconds,
+            **known,
+            "image_size": self.cell.training["image_size"] or "the model's",
+            "train_images": len(datamodule.train_data),
+            "test_images": len(recorder.paths),
+            **environment(model.device),
+        }
+        self.store.write(self.cell, row, recorder.paths, recorder.scores, recorder.labels)
+        return row
+
+
+class CellGenerator(JobGenerator):
+    """Turns cells into jobs, for anomalib's serial and parallel runners."""
+
+    @property
+    def job_class(self) -> type[Job]:
+        """What the runners collect and save by."""
+        return CellJob
+
+    def __init__(self, store: Store, accelerator: str, weights: Path | None) -> None:
+        self.store = store
+        self.accelerator = accelerator
+        self.weights = weights
+
+    def generate_jobs(  # type: ignore[override]  # a list, so that the runner's progress bar knows its length
+        self, args: dict | None = None, previous_stage_result: Any = None
+    ) -> list[CellJob]:
+        """One job for each of ``args["cells"]``.
+
+        Args:
+            args: ``{"cells": [...]}``.
+            previous_stage_result: not needed.
+        """
+        del previous_stage_result
+        return [CellJob(cell, self.store, self.accelerator, self.weights) for cell in (args or {}).get("cells", [])]

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Result files -> one table of cells, and the scores behind them.
+
+Read are folders written by ``benchmarks.run`` and ``results.csv`` files of anomalib's own benchmark, which hold the
+metrics of anomalib's default evaluator and no scores of single images, hence no intervals.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.cells import EVALUATIONS, ONE_CLASS
+
+OURS = ("D24FAD", "SCRD4AD", "PDD")
+
+METRICS = {
+    "image_AUROC": "AUROC",
+    "image_AP": "AP",
+    "image_F1Max": "F1max",
+    "image_SpecAt95Recall": "spec@95",
+    "pixel_AUROC": "pixel AUROC",
+    "pixel_AUPRO": "AUPRO",
+}
+COSTS = {"ms_per_image": "ms/image", "peak_memory_mib": "peak MiB", "peak_gpu_memory_mib": "peak GPU MiB"}
+
+PIPELINE_COLUMNS = {
+    "model.class_path": "model",
+    "data.init_args.protocol": "protocol",
+    "data.init_args.target": "target",
+    "data.init_args.k_shot": "k_shot",
+    "data.init_args.val": "val",
+}
+
+
+class Scores(NamedTuple):
+    """A cell's test images in the order of their names."""
+
+    paths: tuple[str, ...]
+    scores: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+
+class Results(NamedTuple):
+    """Cells, one a row, and the scores of those that have some, by the row's index."""
+
+    rows: pd.DataFrame
+    scores: dict[int, Scores]
+
+
+def read_results(paths: Sequence[Path]) -> Results:
+    """Everything in some folders and files, one row a cell."""
+    rows: list[dict] = []
+    scores: dict[int, Scores] = {}
+    for path in paths:
+        if path.suffix == ".csv":
+            rows += _pipeline_rows(path)
+            continue
+        files = sorted((path / "cells").glob("*.json"))
+        if not files:
+            msg = f"{str(path)!r} is no csv of anomalib's benchmark, nor a folder of finished cells of benchmarks.run."
+            raise FileNotFoundError(msg)
+        for file in files:
+            if file.with_suffix(".npz").is_file():
+                scores[len(rows)] = read_scores(file.with_suffix(".npz"))
+            rows.append(json.loads(file.read_text()))
+    table = pd.DataFrame(rows)
+    table["setting"] = [setting(*values) for values in zip(table["protocol"], table["k_shot"], strict=True)]
+    return Results(table, scores)
+
+
+def setting(protocol: str, k_shot: int) -> str:
+    """What is compared: models shown the same normal images of the target."""
+    return "one class" if protocol == ONE_CLASS else f"K = {int(k_shot)}"
+
+
+def read_scores(file: Path) -> Scores:
+    """The scores of one cell, sorted by image."""
+    with np.load(file) as content:
+        order = np.argsort(content["paths"])
+        paths = tuple(content["paths"][order].tolist())
+        return Scores(paths, content["scores"][order], content["labels"][order])
+
+
+def _pipeline_rows(file: Path) -> list[dict]:
+    """Rows of anomalib's benchmark; a missing option has MedicalFewShot's default."""
+    table = pd.read_csv(file)
+    seed = "data.init_args.support_seed"
+    table["seed"] = table[seed] if seed in table and table[seed].nunique() > 1 else table["seed"]
+    table = table.rename(columns=PIPELINE_COLUMNS)
+    for column, default in (("protocol", "episodic"), ("k_shot", 4), ("val", "held_out")):
+        if column not in table:
+            table[column] = default
+    table["model"] = table["model"].str.split(".").str[-1]
+    names = {val: evaluation for evaluation, val in EVALUATIONS.items()}
+    table["evaluation"] = table["val"].map(names)
+    kept = ["model", "protocol", "target", "k_shot", "seed", "evaluation"]
+    kept += [c for c in table if c in METRICS or c in {"image_F1Score", "pixel_F1Score"}]
+    return table[kept].to_dict("records")

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The results of cells on disk: a json and an npz each, and the table of all."""
+
+import json
+import platform
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+import anomalib_fsad
+from benchmarks.cells import Cell
+
+PACKAGES = ("anomalib", "lightning", "torch", "timm", "torchmetrics")
+
+
+class Store:
+    """A folder of finished cells; each is written when it is done, so that an interrupted run loses at most one.
+
+    Args:
+        folder: where it lies; made when first written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def row_file(self, cell: Cell) -> Path:
+        """Its existence says that the cell is finished."""
+        return self.folder / "cells" / f"{cell.name}.json"
+
+    def log_file(self, cell: Cell) -> Path:
+        """What the run of a cell printed."""
+        return self.folder / "logs" / f"{cell.name}.log"
+
+    def finished(self, cell: Cell) -> bool:
+        """Whether there is a result."""
+        return self.row_file(cell).is_file()
+
+    def write(self, cell: Cell, row: dict[str, Any], paths: list[str], scores: Any, labels: Any) -> None:
+        """Keep a row and the scores behind it; the row last, and all at once."""
+        file = self.row_file(cell)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        names = [Path(path).parts[-3:] for path in paths]  # .../<split>/<kind>/<file>, the same on every machine
+        np.savez_compressed(
+            file.with_suffix(".npz"),
+            paths=np.array(["/".join(parts) for parts in names]),
+            scores=np.asarray(scores, dtype=np.float64),
+            labels=np.asarray(labels, dtype=np.int64),
+        )
+        temporary = file.with_suffix(".writing")
+        temporary.write_text(json.dumps(row, indent=1, default=str))
+        temporary.replace(file)
+
+    def write_table(self) -> Path:
+        """All rows in one csv."""
+        rows = [json.loads(file.read_text()) for file in sorted((self.folder / "cells").glob("*.json"))]
+        table = self.folder / "results.csv"
+        pd.DataFrame(rows).to_csv(table, index=False)
+        return table
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What the figures were made with."""
+    versions = {"anomalib_fsad": anomalib_fsad.__version__, **{name: version(name) for name in PACKAGES}}
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    return {
+        "finished": datetime.now(tz=timezone.utc).isoformat(timespec="seconds"),
+        **versions,
+        "python": platform.python_version(),
+        "device": gpu or f"{processor()}, {torch.get_num_threads()} thread(s)",
+    }
+
+
+def processor() -> str:
+    """The CPU's name."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

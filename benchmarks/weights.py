@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One weight file for each backbone, the same for every model of a comparison.
+
+anomalib's models take ``pre_trained: bool`` at most (Stfpm not even that) and download. timm looks a name up in a
+table of weight sources; here a local file is written into that table, so that ``pre_trained=True`` reads it.
+"""
+
+from pathlib import Path
+
+import timm
+import torch
+from timm.models import _registry as timm_registry
+
+from anomalib_fsad.models.components.teacher import WEIGHT_TAGS
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+UNTRAINED = "untrained"
+
+
+def find_weights(folder: Path, backbone: str) -> Path:
+    """The file of a backbone in a folder: ``resnet18.safetensors``, ``resnet18-f37072fd.pth`` and the like.
+
+    Raises:
+        FileNotFoundError: naming the folder and what was looked for.
+    """
+    found = sorted(
+        file
+        for file in folder.glob(f"{backbone}*")
+        if file.suffix in SUFFIXES and file.name[len(backbone)] in {".", "-", "_"} and not _longer(file.name, backbone)
+    )
+    if not found:
+        msg = f"--weights {str(folder)!r} holds no file named {backbone}.<{'|'.join(s[1:] for s in SUFFIXES)}>."
+        raise FileNotFoundError(msg)
+    return found[0]
+
+
+def untrained_weights(folder: Path, backbone: str, seed: int) -> Path:
+    """Write random weights of a backbone once; all models of a seed share them.
+
+    timm starts the last normalisation of each residual block at zero, which leaves nothing of an untrained network
+    but its shortcuts; here every layer counts.
+    """
+    file = folder / f"{backbone}_{UNTRAINED}_{seed}.pth"
+    if not file.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            state = timm.create_model(backbone, pretrained=False, zero_init_last=False).state_dict()
+        temporary = file.with_suffix(f".{torch.randint(2**31, (1,)).item()}")
+        torch.save(state, temporary)
+        temporary.replace(file)
+    return file
+
+
+def use_weights(backbone: str, file: Path) -> None:
+    """Let timm read ``file`` wherever the weights of ``backbone`` are asked for, under its bare name or its tag."""
+    default = timm.models.get_arch_pretrained_cfgs(backbone)
+    for name in {next(iter(default)), WEIGHT_TAGS.get(backbone, next(iter(default)))}:
+        # timm hands out copies only; the table itself has no public setter.
+        timm_registry._model_pretrained_cfgs[name].file = str(file)
+
+
+def _longer(name: str, backbone: str) -> bool:
+    """``wide_resnet50`` must not find ``wide_resnet50_2.pth``."""
+    return any(other != backbone and other.startswith(backbone) and name.startswith(other) for other in WEIGHT_TAGS)
