@@ -16,7 +16,7 @@ OUTLINE = (70, 230, 120)
 GAP, HEADER, MARGIN = 4, 18, 78
 
 
-def contact_sheet(tile: int = 128, seed: int = 3) -> Image.Image:
+def contact_sheet(tile: int = 100, seed: int = 3) -> Image.Image:
     """One row an organ: two healthy patients, then each kind of lesion with its outline."""
     columns = ["healthy", "healthy", *LESIONS]
     size = (MARGIN + len(columns) * (tile + GAP), HEADER + len(ORGANS) * (tile + GAP))
@@ -47,7 +47,7 @@ def main() -> None:
     """Write the sheet."""
     parser = argparse.ArgumentParser(prog="python -m anomalib_fsad.data.phantom", description=contact_sheet.__doc__)
     parser.add_argument("out", type=Path, help="picture to write")
-    parser.add_argument("--tile", type=int, default=128, help="pixels of one image")
+    parser.add_argument("--tile", type=int, default=100, help="pixels of one image")
     parser.add_argument("--seed", type=int, default=3)
     args = parser.parse_args()
     contact_sheet(args.tile, args.seed).quantize(256, dither=Image.Dither.NONE).save(args.out, optimize=True)

@@ -17,6 +17,19 @@ Field = NDArray[np.floating]
 Rng = np.random.Generator
 
 
+class PatientRng(np.random.Generator):
+    """Chance with one knob more.
+
+    Args:
+        seed: as of ``numpy.random.default_rng``.
+        spread: how far the patients' poses and shapes lie apart; 1 is as usual, 0 makes them all alike.
+    """
+
+    def __init__(self, seed: np.random.SeedSequence, spread: float = 1.0) -> None:
+        super().__init__(np.random.PCG64(seed))
+        self.spread = spread
+
+
 class Canvas(NamedTuple):
     """The anatomical coordinates of each pixel, in one patient's pose and shape.
 
@@ -52,6 +65,8 @@ def pose(
         shift: of the translation.
         warp: of the smooth deformation.
     """
+    spread = getattr(rng, "spread", 1.0)
+    turn, zoom, shift, warp = (spread * amount for amount in (turn, zoom, shift, warp))
     x, y = pixel_grid(n)
     angle = rng.normal(0, turn)
     scale, stretch = np.exp(rng.normal(0, zoom)), np.exp(rng.normal(0, zoom / 2))

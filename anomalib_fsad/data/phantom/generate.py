@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from anomalib_fsad.data.phantom.canvas import Rng, box_blur, smooth_noise
+from anomalib_fsad.data.phantom.canvas import PatientRng, Rng, box_blur, smooth_noise
 from anomalib_fsad.data.phantom.lesions import LESIONS, STRENGTHS, VISIBLE
 from anomalib_fsad.data.phantom.organs import ORGANS
 
@@ -37,6 +38,7 @@ def make_phantom(
     image_size: int = 128,
     lesion: str | None = None,
     strength: str = "easy",
+    spread: float = 1.0,
 ) -> Phantom:
     """Draw one patient.
 
@@ -46,13 +48,14 @@ def make_phantom(
         image_size: pixels along a side.
         lesion: a key of ``LESIONS``, or ``None`` for a healthy image.
         strength: ``easy`` or ``hard``.
+        spread: how far patients' poses and shapes lie apart; 0 makes them all alike.
 
     Example:
         >>> healthy, ill = (make_phantom("fundus", 1, 64, lesion) for lesion in (None, "blob"))
         >>> healthy.image.shape, bool(healthy.mask.any()), bool(ill.mask.any())
         ((64, 64, 3), False, True)
     """
-    drawing, lesion_chance, camera = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3))
+    drawing, lesion_chance, camera = (PatientRng(s, spread) for s in np.random.SeedSequence(seed).spawn(3))
     drawn = ORGANS[organ](drawing, image_size)
     image, alpha = drawn.image, np.zeros((image_size, image_size), dtype=np.float32)
     if lesion is not None:
@@ -76,7 +79,15 @@ def photograph(rng: Rng, image: NDArray[np.floating]) -> NDArray[np.floating]:
     return image + noise * rng.standard_normal((n, n, channels), dtype=np.float32)
 
 
-def write_phantom(root: Path, image_size: int = 128, n_train: int = 60, n_test: int = 30, seed: int = 0) -> Path:
+def write_phantom(
+    root: Path,
+    image_size: int = 128,
+    n_train: int = 60,
+    n_test: int = 30,
+    seed: int = 0,
+    spread: float = 1.0,
+    strengths: Sequence[str] = tuple(STRENGTHS),
+) -> Path:
     """Write the set once, in the ``folder`` layout; a set already there is left alone.
 
     Args:
@@ -85,21 +96,34 @@ def write_phantom(root: Path, image_size: int = 128, n_train: int = 60, n_test: 
         n_train: healthy training images of each organ.
         n_test: healthy test images of each organ, and as many with lesions, of each kind and strength in turn.
         seed: of the whole set.
+        spread: how far patients' poses and shapes lie apart; 0 makes them all alike.
+        strengths: of the lesions: ``easy``, ``hard`` or both.
 
     Returns:
         The folder that holds the organs.
     """
-    home = root / f"phantom_{image_size}px_{n_train}train_{n_test}test_seed{seed}"
+    unknown = sorted(set(strengths) - set(STRENGTHS))
+    if unknown or not strengths:
+        msg = f"strengths={list(strengths)} must name some of {list(STRENGTHS)}."
+        raise ValueError(msg)
+    variant = "" if spread == 1 else f"_spread{spread:g}"
+    variant += "" if set(strengths) == set(STRENGTHS) else f"_{'_'.join(strengths)}"
+    home = root / f"phantom_{image_size}px_{n_train}train_{n_test}test_seed{seed}{variant}"
     if (home / "phantom.json").is_file():
         return home
     root.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".phantom_", dir=root))
+    kinds = [(lesion, strength) for strength in strengths for lesion in LESIONS]
     try:
         for number, organ in enumerate(ORGANS):
             for split, count in zip(SPLITS, (n_train, n_test, n_test), strict=True):
                 for i in range(count):
-                    _write_one(scratch / organ, organ, split, i, [seed, number, SPLITS.index(split), i], image_size)
+                    lesion, strength = kinds[i % len(kinds)] if split == "bad" else (None, "easy")
+                    patient = [seed, number, SPLITS.index(split), i]
+                    phantom = make_phantom(organ, patient, image_size, lesion, strength, spread)
+                    _write_one(scratch / organ, phantom, split, i, lesion, strength)
         options = {"image_size": image_size, "n_train": n_train, "n_test": n_test, "seed": seed}
+        options |= {"spread": spread, "strengths": list(strengths)}
         (scratch / "phantom.json").write_text(json.dumps(options))
         scratch.chmod(0o755)
         os.replace(scratch, home)  # all or nothing, also with several processes at work  # noqa: PTH105
@@ -111,10 +135,7 @@ def write_phantom(root: Path, image_size: int = 128, n_train: int = 60, n_test: 
     return home
 
 
-def _write_one(folder: Path, organ: str, split: str, i: int, seed: list[int], image_size: int) -> None:
-    kinds = [(lesion, strength) for strength in STRENGTHS for lesion in LESIONS]
-    lesion, strength = kinds[i % len(kinds)] if split == "bad" else (None, "easy")
-    phantom = make_phantom(organ, seed, image_size, lesion, strength)
+def _write_one(folder: Path, phantom: Phantom, split: str, i: int, lesion: str | None, strength: str) -> None:
     name = f"{i:04d}.png" if lesion is None else f"{i:04d}_{strength}.png"
     place = {"train": "train/good", "good": "test/good", "bad": f"test/{lesion}"}[split]
     _save(phantom.image, folder / place / name)

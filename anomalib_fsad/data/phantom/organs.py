@@ -124,30 +124,30 @@ def fundus(rng: Rng, n: int) -> Organ:
     return Organ((full * shown).astype(np.float32), (bare * shown).astype(np.float32), inside(field + 0.2, edge))
 
 
-def _vessels(rng: Rng, n: int, disc_u: float, disc_v: float) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Points (P x 2, anatomical) and radii (P, pixels) of arcades leaving the disc, with branches."""
-    points: list[NDArray[np.floating]] = []
-    radii: list[NDArray[np.floating]] = []
-    step = 1.7 / n
-    major = ((-2.15, 0.9), (2.15, -0.9), (-0.8, -0.5), (0.8, 0.5))
-    minor = ((-1.75, 0.8), (1.75, -0.8), (-2.85, 0.2), (2.85, -0.2))
-    starts = [(angle + rng.normal(0, 0.12), bend, 0.021, 0) for angle, bend in major]
-    starts += [(angle + rng.normal(0, 0.15), bend, 0.013, 0) for angle, bend in minor]
-    queue = [(disc_u, disc_v, *start) for start in starts]
-    while queue:
-        u, v, angle, bend, radius, depth = queue.pop()
-        length = int((1.25 if depth == 0 else rng.uniform(0.3, 0.6)) / step)
-        s = np.arange(length) * step
-        wander = np.cumsum(rng.normal(0, 0.05, length)) * np.sqrt(step * 26)
-        heading = angle - np.sign(bend) * np.minimum(np.abs(bend) * s * 1.5, 1.25) + wander * 0.6
-        path = np.stack([u + np.cumsum(np.cos(heading)) * step, v + np.cumsum(np.sin(heading)) * step], axis=1)
-        points.append(path)
-        radii.append(radius * (1 - 0.6 * s / max(s[-1], step)) * n / 2)
-        if depth < 2:
-            for at in rng.uniform(0.15, 0.85, 3 if depth == 0 else 1):
-                i = int(at * length)
-                turn = rng.choice((-1, 1)) * rng.uniform(0.4, 0.9)
-                queue.append((path[i, 0], path[i, 1], heading[i] + turn, -turn * 0.5, radius * 0.55, depth + 1))
+def _vessels(rng: Rng, n: int, disc_u: float, disc_v: float) -> tuple[Field, Field]:
+    """Points (P x 2, anatomical) and radii (P, pixels) of arcades leaving the disc, branching twice."""
+    angle = np.array([-2.15, 2.15, -0.8, 0.8, -1.75, 1.75, -2.85, 2.85]) + rng.normal(0, 0.13, 8)
+    bend = np.array([0.9, -0.9, -0.5, 0.5, 0.8, -0.8, 0.2, -0.2])
+    radius = np.array([0.021] * 4 + [0.013] * 4)
+    start = np.tile([disc_u, disc_v], (8, 1))
+    points, radii = [], []
+    for longest, branches in ((1.25, 3), (0.6, 1), (0.6, 0)):
+        m, steps = len(angle), int(longest * n / 1.7)
+        length = np.full(m, longest) if branches == 3 else rng.uniform(0.3, 0.6, m)
+        s = length[:, None] * np.arange(steps) / steps  # m x steps: the way along each vessel
+        step = length[:, None] / steps
+        wander = 0.03 * np.cumsum(rng.standard_normal((m, steps)), axis=1) * np.sqrt(26 * step)
+        turned = np.sign(bend)[:, None] * np.minimum(1.5 * np.abs(bend)[:, None] * s, 1.25)
+        heading = angle[:, None] - turned + wander
+        ways = [np.cumsum(f(heading) * step, axis=1) for f in (np.cos, np.sin)]
+        path = start[:, None] + np.stack(ways, axis=2)  # m x steps x 2
+        points.append(path.reshape(-1, 2))
+        radii.append((radius[:, None] * (1 - 0.6 * s / length[:, None])).ravel() * n / 2)
+        parent = np.repeat(np.arange(m), branches)
+        at = (rng.uniform(0.15, 0.85, len(parent)) * steps).astype(int)
+        turn = rng.choice((-1, 1), len(parent)) * rng.uniform(0.4, 0.9, len(parent))
+        start, angle = path[parent, at], heading[parent, at] + turn
+        bend, radius = -0.5 * turn, 0.55 * radius[parent]
     return np.concatenate(points), np.concatenate(radii)
 
 

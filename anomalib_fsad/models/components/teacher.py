@@ -56,7 +56,9 @@ class Teacher(nn.Module):
             if pre_trained is not True:
                 raise
             raise WeightsUnavailableError(_download_message(name, error)) from error
-        if isinstance(pre_trained, str | Path):
+        if pre_trained is False:
+            wake_residual_branches(self.extractor)
+        elif pre_trained is not True:
             load_backbone(self.extractor.feature_extractor, Path(pre_trained), backbone)
         self.channels: list[int] = list(self.extractor.out_dims)
         self.requires_grad_(requires_grad=False)
@@ -71,6 +73,16 @@ class Teacher(nn.Module):
         """Feature maps of ``images`` (B x 3 x H x W), shallow to deep, detached."""
         with torch.no_grad():
             return list(self.extractor(images).values())
+
+
+def wake_residual_branches(network: nn.Module) -> None:
+    """Undo timm's zero initialisation of each block's last norm, which is meant for training.
+
+    A teacher that never trains would keep its residual branches silent, and be hardly more than its shortcuts.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and not module.weight.any():
+            nn.init.ones_(module.weight)
 
 
 def load_backbone(network: nn.Module, path: Path, backbone: str) -> None:
