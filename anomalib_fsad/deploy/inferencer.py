@@ -287,10 +287,11 @@ class FewShotInferencer:
 def _refuse_copies(references: Sequence[Named]) -> None:
     seen: dict[bytes, str] = {}
     for name, pixels in references:
-        first = seen.setdefault(fingerprint(pixels), name)
-        if first is not name:
+        content = fingerprint(pixels)
+        if content in seen:
             msg = (
-                f"{first!r} and {name!r} are the same image. Its copy makes it look more normal than any new image "
-                "can, and the threshold too low: remove one, or enrol without target_fpr."
+                f"{seen[content]!r} and {name!r} are the same image. Its copy makes it look more normal than any new "
+                "image can, and the threshold too low: remove one, or enrol without target_fpr."
             )
             raise ValueError(msg)
+        seen[content] = name

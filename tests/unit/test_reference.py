@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The authors' files become checkpoints that anomalib's own command line predicts with."""
+
+import pytest
+import torch
+from anomalib.cli.cli import AnomalibCLI
+
+from anomalib_fsad.deploy.cli import main
+from anomalib_fsad.deploy.inspection import inspect_path
+from anomalib_fsad.models.d24fad import D24FAD
+from anomalib_fsad.reference import convert
+from tests.parity.d24fad import golden_networks
+
+
+@pytest.fixture(scope="module")
+def authors(tmp_path_factory):
+    """A file as the authors' script leaves it, with the teacher's weights beside."""
+    path = tmp_path_factory.mktemp("authors") / "authors.pth"
+    torch.save(golden_networks("resnet18"), path)
+    return path
+
+
+def test_convert_for_load_from_checkpoint(authors, tmp_path):
+    path = convert("d24fad", authors, tmp_path / "new/model.ckpt", backbone="resnet18", k_shot=2, image_size=64)
+    model = D24FAD.load_from_checkpoint(path)
+    networks = golden_networks("resnet18")
+    assert torch.equal(model.model.student.layer3[1].conv2.weight, networks["decoder"]["layer3.1.conv2.weight"])
+    assert torch.equal(model.model.l2w.projections[0].weight, networks["weight"]["proj_in1.weight"])
+    assert torch.equal(
+        model.model.teacher.state_dict()["extractor.feature_extractor.layer4.0.conv1.weight"],
+        networks["encoder"]["layer4.0.conv1.weight"],
+    )
+    assert model.k_shot == 2
+    assert model.pre_processor.transform.transforms[0].size == [64, 64]
+
+
+def test_convert_for_anomalibs_predict(authors, toy_root, tmp_path):
+    """The command, then ``anomalib predict --ckpt_path`` on what it wrote."""
+    checkpoint = tmp_path / "model.ckpt"
+    assert main(["convert", "D24FAD", str(authors), str(checkpoint), "backbone=resnet18", "image_size=64"]) == 0
+    assert inspect_path(checkpoint)["model"] == "D24FAD"
+    command = AnomalibCLI(
+        args=[
+            "predict",
+            "--model=anomalib_fsad.D24FAD",
+            "--model.backbone=resnet18",
+            "--model.pre_trained=false",
+            "--model.image_size=64",
+            "--model.k_shot=3",
+            f"--model.few_shot_source={toy_root / 'train/good'}",
+            f"--data={toy_root / 'test/bad'}",
+            f"--ckpt_path={checkpoint}",
+            f"--default_root_dir={tmp_path}",
+        ]
+    )
+    weights = command.model.model.student.state_dict()["layer1.0.conv1.weight"]
+    assert torch.equal(weights.cpu(), golden_networks("resnet18")["decoder"]["layer1.0.conv1.weight"])
+    assert len(command.model.model.support) == 3
+    assert len(list(tmp_path.rglob("*.png"))) == 3
+
+
+def test_inspect_recognises_the_authors_file(authors):
+    content = inspect_path(authors)
+    assert content["kind"] == "weights of another code"
+    assert "convert D24FAD" in content["hint"]
