@@ -60,24 +60,24 @@ def check(case: dict[str, Any]) -> Report:
     for weighting, suffix in (("outside", "weighted"), ("none", "unweighted")):
         model = golden_model(case["arch"], weighting).model.eval()
         with torch.no_grad():
-            clean, student, weights = model.distil(images)
+            clean, student, log_weights = model.distil(images)
             spoiled = model.teacher(noisy)
             raw = model.raw_map(images)
             predictions = model(images)
-        value = loss(clean, spoiled, student, weights)
-        if weights is not None:
-            _vector(report, "w", weights, figures["weights"])
+        value = loss(clean, spoiled, student, log_weights)
+        if log_weights is not None:
+            _vector(report, "w", log_weights.exp(), figures["weights"])
             _vector(report, "pull", scale_distances(clean, student), figures["pull_per_scale"])
             _vector(report, "push", scale_distances(spoiled, student), figures["push_per_scale"])
             for scale in range(3):
                 report.tensor(f"teacher layer{scale + 1}", clean[scale], figures["teacher"][scale])
                 report.tensor(f"student layer{scale + 1}", student[scale], figures["student"][scale])
         report.scalar(
-            f"loss {suffix}", value, figures["loss_weighted_outside" if weights is not None else "loss_unweighted"]
+            f"loss {suffix}", value, figures["loss_weighted_outside" if log_weights is not None else "loss_unweighted"]
         )
         report.tensor(f"map {suffix}", raw, figures[f"map_raw_{suffix}"])
         report.tensor(f"blurred map {suffix}", gaussian_blur(raw), figures[f"map_blurred_{suffix}"])
-        if weights is None:
+        if log_weights is None:
             _vector(report, "score mean", predictions.pred_score, figures["score_mean"])
             _vector(report, "score max", predictions.anomaly_map.amax((1, 2, 3)), figures["score_max"])
             _gradients(report, model, images, noisy, case["train"])

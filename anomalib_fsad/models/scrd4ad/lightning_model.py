@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """SCRD4AD: scale-aware contrastive reverse distillation (ICLR 2025, arXiv 2503.13828)."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
 from torch import Tensor
 
 from anomalib_fsad.models.components import HostMixin, default_pre_processor, seeded
-from anomalib_fsad.models.scrd4ad.loss import ContrastiveDistillationLoss
+from anomalib_fsad.models.scrd4ad.loss import ContrastiveDistillationLoss, relative_entropy
 from anomalib_fsad.models.scrd4ad.spoil import REFERENCE_SIZE, grey_level, noise_patches
 from anomalib_fsad.models.scrd4ad.torch_model import STRIDE, ImageScore, ScaleWeighting, SCRD4ADModel
 
@@ -33,6 +32,8 @@ class SCRD4AD(HostMixin, AnomalibModule):
         noise_size: shortest and longest side of the spoiled rectangle, in an image of 256 pixels.
         scale_weighting: ``outside`` weighs each scale's distance by the scale head, as the paper says; ``none`` counts
             each scale once, which is what the authors' released code computes.
+        collapse_penalty: what the loss is charged for uneven scale weights; at 0, the head collapses onto one scale
+            (README, "Scale weights"). Without effect on ``none``.
         image_score: the map's ``mean`` or ``max``.
         lr: learning rate of Adam.
         image_size: images are resized to it; multiples of 32.
@@ -61,6 +62,7 @@ class SCRD4AD(HostMixin, AnomalibModule):
         noise_strength: float = 0.2,
         noise_size: tuple[int, int] = (10, 31),
         scale_weighting: ScaleWeighting = "outside",
+        collapse_penalty: float = 0.1,
         image_score: ImageScore = "mean",
         lr: float = 1e-3,
         image_size: int | tuple[int, int] = 256,
@@ -88,7 +90,7 @@ class SCRD4AD(HostMixin, AnomalibModule):
         self.seed = seed
         with seeded(seed):
             self.model = SCRD4ADModel(backbone, pre_trained, scale_weighting, image_score)
-        self.loss = ContrastiveDistillationLoss()
+        self.loss = ContrastiveDistillationLoss(collapse_penalty)
 
     @staticmethod
     def configure_pre_processor(image_size: tuple[int, int] | None = None) -> PreProcessor:
@@ -106,33 +108,27 @@ class SCRD4AD(HostMixin, AnomalibModule):
     def training_step(self, batch: Batch, batch_idx: int, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
         """Distil one batch; only the teacher sees the spoiled images."""
         del args, kwargs
-        images: Tensor = batch.image
-        clean, noisy, student, weights = self.model(images, self.spoil(images, self._generator(batch_idx)))
-        loss = self.loss(clean, noisy, student, weights)
+        images = batch.image
+        clean, noisy, student, log_weights = self.model(images, self.spoil(images, self._generator(batch_idx)))
+        loss = self.loss(clean, noisy, student, log_weights)
         count = len(images)
         self.log("train_loss", loss.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=count)
-        if weights is not None:
+        if log_weights is not None:
             # 1: all scales count alike; 0: the head has collapsed onto one of them.
-            self.log(
-                "scale_entropy", relative_entropy(weights.detach()), on_step=False, on_epoch=True, batch_size=count
-            )
+            entropy = relative_entropy(log_weights.detach().exp())
+            self.log("scale_entropy", entropy, on_step=False, on_epoch=True, batch_size=count)
         return {"loss": loss}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam over all that is not frozen."""
         parameters = [p for p in self.model.parameters() if p.requires_grad]
-        return torch.optim.Adam(parameters, lr=self.lr, betas=(0.5, 0.999))
+        return torch.optim.Adam(parameters, lr=self.lr, betas=(0.5, 0.999), fused=True)
 
     def _generator(self, batch_idx: int) -> torch.Generator:
         """Another noise each step, the same in each run: from the seed, the rank and the step."""
         seed = torch.initial_seed() if self.seed is None else self.seed
         state = np.random.SeedSequence([seed, self.global_rank, self.current_epoch, batch_idx])
         return torch.Generator().manual_seed(int(state.generate_state(1)[0]))
-
-
-def relative_entropy(weights: Tensor) -> Tensor:
-    """The mean entropy of weights that sum to one (B x S), as a share of the largest possible."""
-    return torch.special.entr(weights).sum(1).mean() / math.log(weights.shape[1])
 
 
 def _checked_sides(noise_size: Sequence[int]) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contrastive distillation loss of SCRD4AD."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -16,10 +17,28 @@ def scale_distances(teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Ten
     )
 
 
+def relative_entropy(weights: Tensor) -> Tensor:
+    """The mean entropy of weights that sum to one (B x S), as a share of the largest possible.
+
+    Example:
+        >>> import torch
+        >>> relative_entropy(torch.tensor([[0.5, 0.5], [1.0, 0.0]]))
+        tensor(0.5000)
+    """
+    return torch.special.entr(weights).sum(1).mean() / math.log(weights.shape[1])
+
+
 class ContrastiveDistillationLoss(nn.Module):
     """``pull / push``: near the teacher's view of the clean image, far from its view of the spoiled one.
 
     ``pull = mean_b sum_k w_bk (1 - cos(vec u_bk, vec s_bk))``, and ``push`` the same with the spoiled image's ``v``.
+
+    A weighted ratio is least when all weight lies on the scale with the least ratio, so the head collapses onto it and
+    the other scales are never learnt. The penalty, which the paper does not have, keeps it from that. It is the
+    divergence of w from even weights, since its gradient, unlike the entropy's, does not vanish at a collapsed w.
+
+    Args:
+        collapse_penalty: multiplies ``KL(1/S || w)``, which is added to the loss.
 
     Example:
         >>> import torch
@@ -28,12 +47,16 @@ class ContrastiveDistillationLoss(nn.Module):
         tensor(0.)
     """
 
-    @staticmethod
+    def __init__(self, collapse_penalty: float = 0.0) -> None:
+        super().__init__()
+        self.collapse_penalty = collapse_penalty
+
     def forward(
+        self,
         clean: Sequence[Tensor],
         noisy: Sequence[Tensor],
         student: Sequence[Tensor],
-        weights: Tensor | None = None,
+        log_weights: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss.
 
@@ -41,10 +64,21 @@ class ContrastiveDistillationLoss(nn.Module):
             clean: u, the teacher's features of the clean images, a B x C_k x H_k x W_k tensor a scale.
             noisy: v, those of the spoiled images.
             student: s, the student's features of the clean images.
-            weights: w, B x S; ``None`` counts each scale once.
+            log_weights: log w, B x S; ``None`` counts each scale once.
         """
         pull = scale_distances(clean, student)
         push = scale_distances(noisy, student)
-        if weights is not None:
-            pull, push = weights * pull, weights * push
-        return pull.sum(1).mean() / push.sum(1).mean().clamp(min=1e-8)
+        if log_weights is None:
+            return _ratio(pull, push)
+        log_weights = log_weights.float()
+        weights = log_weights.exp()
+        return _ratio(weights * pull, weights * push) + self.collapse_penalty * divergence_from_even(log_weights)
+
+
+def divergence_from_even(log_weights: Tensor) -> Tensor:
+    """The mean ``KL(1/S || w)`` of B x S weights: zero when they are even."""
+    return -log_weights.mean() - math.log(log_weights.shape[1])
+
+
+def _ratio(pull: Tensor, push: Tensor) -> Tensor:
+    return pull.sum(1).mean() / push.sum(1).mean().clamp(min=1e-8)

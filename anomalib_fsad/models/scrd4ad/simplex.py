@@ -111,9 +111,13 @@ def fractal_noise(
     origin = torch.rand(3, count, octaves, generator=generator, device=source).to(device) * PERIOD  # 3 B O
     frequency = 2 ** torch.arange(octaves, device=device) / (LATTICE_STEP * feature_size)  # O
     shape = (count, octaves, 3, height, width)
-    x, y, z = (
-        (start[:, :, None] + frequency[:, None] * torch.arange(length, device=device)).view(count, octaves, *axis)
-        for start, length, axis in zip(origin, (width, height, 3), ((1, 1, -1), (1, -1, 1), (-1, 1, 1)), strict=True)
-    )
-    noise = simplex_noise(*(t.expand(shape).flatten(1) for t in (x, y, z)), permutation).view(shape)
+
+    def coordinate(start: Tensor, length: int, axis: int) -> Tensor:
+        steps = frequency[:, None] * torch.arange(length, device=device)  # O length
+        sizes = [count, octaves, 1, 1, 1]
+        sizes[axis] = length
+        return (start[:, :, None] + steps).view(sizes).expand(shape).flatten(1)  # B O3HW
+
+    x, y, z = coordinate(origin[0], width, 4), coordinate(origin[1], height, 3), coordinate(origin[2], 3, 2)
+    noise = simplex_noise(x, y, z, permutation).view(shape)
     return torch.einsum("bochw,o->bchw", noise, persistence ** torch.arange(octaves, device=device))

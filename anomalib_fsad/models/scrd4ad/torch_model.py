@@ -33,7 +33,7 @@ class Distillation(NamedTuple):
     clean: list[Tensor]
     noisy: list[Tensor]
     student: list[Tensor]
-    weights: Tensor | None
+    log_weights: Tensor | None  # B S
 
 
 class SCRD4ADModel(nn.Module):
@@ -86,8 +86,8 @@ class SCRD4ADModel(nn.Module):
                 msg = "SCRD4ADModel in training mode needs the spoiled images too: model(images, noisy)."
                 raise ValueError(msg)
             _check_size(images, training=True)
-            clean, student, weights = self.distil(images)
-            return Distillation(clean, self.teacher(noisy), student, weights)
+            clean, student, log_weights = self.distil(images)
+            return Distillation(clean, self.teacher(noisy), student, log_weights)
         with torch.no_grad():
             if not torch.compiler.is_compiling():
                 _check_size(images, training=False)
@@ -96,20 +96,20 @@ class SCRD4ADModel(nn.Module):
             return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
 
     def distil(self, images: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
-        """The teacher's features u, the student's s, and the scales' weights w (B x 3)."""
+        """The teacher's features u, the student's s, and the logarithm of the scales' weights w (B x 3)."""
         clean = self.teacher(images)
         code = self.bottleneck(clean)  # B 2C H/32 W/32
-        return clean, self.decoder(code), self.scale_weights(code) if self.weighted else None
+        return clean, self.decoder(code), self.log_scale_weights(code) if self.weighted else None
 
-    def scale_weights(self, code: Tensor) -> Tensor:
-        """One weight a scale and image, summing to one, from the bottleneck's output: B x 3."""
-        return self.scale_head(code.amax((-2, -1))).softmax(dim=1)
+    def log_scale_weights(self, code: Tensor) -> Tensor:
+        """Log of one weight a scale and image, summing to one, from the bottleneck's output: B x 3."""
+        return self.scale_head(code.amax((-2, -1))).log_softmax(dim=1)
 
     def raw_map(self, images: Tensor) -> Tensor:
         """``sum_k w_k up(1 - cos(s_k, u_k))``, not yet blurred: B x 1 x H x W."""
-        clean, student, weights = self.distil(images)
+        clean, student, log_weights = self.distil(images)
         distances = [pixel_cosine_distance(s, u) for s, u in zip(student, clean, strict=True)]
-        return summed_map(distances, images.shape[-2:], weights)
+        return summed_map(distances, images.shape[-2:], None if log_weights is None else log_weights.exp())
 
 
 def _student(architecture: str, backbone: str) -> nn.Module:

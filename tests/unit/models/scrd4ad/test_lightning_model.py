@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arguments, their errors, reproducible noise, what is logged and what a checkpoint refuses."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from anomalib import LearningType
+from anomalib.data import ImageBatch
+from anomalib.pre_processing import PreProcessor
+from lightning.pytorch import LightningModule, Trainer
+from omegaconf import OmegaConf
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision.transforms.v2 import Resize
+
+from anomalib_fsad import SCRD4AD
+from tests.unit.models.scrd4ad.conftest import TINY
+
+BARE: dict[str, Any] = {**TINY, "post_processor": False, "evaluator": False, "visualizer": False}
+
+
+def fit(model: LightningModule, root: Path, **options: Any) -> Trainer:
+    images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    loader = DataLoader(images, batch_size=2, collate_fn=lambda items: ImageBatch(image=torch.stack(items)))
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    trainer = Trainer(accelerator="cpu", max_epochs=1, default_root_dir=root, **quiet, **options)
+    trainer.fit(model, loader)
+    return trainer
+
+
+def test_the_papers_recipe_is_the_default() -> None:
+    with torch.device("meta"):
+        model = SCRD4AD(pre_trained=False)
+    assert model.hparams["backbone"] == "wide_resnet50_2"
+    assert model.input_size == (256, 256)
+    assert (model.noise_strength, model.noise_size, model.seed, model.lr) == (0.2, (10, 31), 111, 1e-3)
+    assert model.model.weighted
+    assert model.model.image_score == "mean"
+    optimizer = model.configure_optimizers()
+    assert optimizer.defaults["betas"] == (0.5, 0.999)
+    assert model.learning_type == LearningType.ONE_CLASS
+    assert "max_epochs" not in model.trainer_arguments
+
+
+def test_arguments_may_come_from_yaml() -> None:
+    """The benchmark hands over OmegaConf's lists, which a safely loaded checkpoint cannot hold."""
+    options = OmegaConf.create({"noise_size": [4, 8], "image_size": [64, 96]})
+    model = SCRD4AD(**{**TINY, "noise_size": options.noise_size, "image_size": options.image_size}, max_epochs=3)
+    assert model.hparams["noise_size"] == (4, 8)
+    assert model.hparams["image_size"] == (64, 96)
+    assert type(model.hparams["image_size"]) is tuple
+    assert model.input_size == (64, 96)
+    assert model.trainer_arguments["max_epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("noise_size", (31, 10), "shortest"),
+        ("noise_size", (0, 10), "shortest"),
+        ("noise_size", (10, 300), "longest"),
+        ("image_size", 100, "multiples of 32"),
+        ("image_size", (64, 70), "multiples of 32"),
+        ("scale_weighting", "inside", "outside, none"),
+        ("image_score", "median", "mean, max"),
+        ("backbone", "resnet19", "resnet18"),
+    ],
+)
+def test_a_wrong_argument_is_named_with_the_remedy(option: str, value: object, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as error:
+        SCRD4AD(**{**TINY, option: value})
+    assert option in str(error.value)
+
+
+def test_the_same_seed_gives_the_same_weights_and_the_same_noise(tmp_path: Path) -> None:
+    twins = [SCRD4AD(**BARE, seed=5) for _ in range(2)]
+    for model in twins:
+        fit(model, tmp_path)
+    for a, b in zip(*(model.state_dict().values() for model in twins), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_each_step_epoch_and_rank_has_its_own_noise() -> None:
+    model = SCRD4AD(**BARE)
+    first, again, later = (model._generator(step).initial_seed() for step in (0, 0, 1))
+    assert first == again != later
+    other = SCRD4AD(**BARE, seed=112)
+    assert other._generator(0).initial_seed() != first
+
+
+def test_loss_and_entropy_are_logged(tmp_path: Path) -> None:
+    metrics = fit(SCRD4AD(**BARE), tmp_path).callback_metrics
+    assert 0 < metrics["scale_entropy"] <= 1
+    assert torch.isfinite(metrics["train_loss"])
+    assert "scale_entropy" not in fit(SCRD4AD(**BARE, scale_weighting="none"), tmp_path).callback_metrics
+
+
+def test_training_on_a_pre_processor_that_does_not_normalise(tmp_path: Path) -> None:
+    seen: list[Tensor] = []
+    model = SCRD4AD(**BARE, pre_processor=PreProcessor(Resize((64, 64))))
+    model.model.teacher.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].clone()))
+    fit(model, tmp_path, limit_train_batches=1)
+    clean, noisy = seen
+    assert 0 <= clean.min() <= clean.max() <= 1
+    largest = (noisy - clean).abs().max()
+    assert 0 < largest <= 0.2 * 0.8 * 2.4
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("scale_weighting", "none"), ("image_score", "max"), ("backbone", "resnet34")]
+)
+def test_a_checkpoint_of_another_kind_is_refused(option: str, value: str, scrd4ad_checkpoint: Path) -> None:
+    checkpoint = torch.load(scrd4ad_checkpoint, weights_only=True)
+    model = SCRD4AD(**{**BARE, option: value})
+    with pytest.raises(ValueError, match=f"--model.{option}"):
+        model.on_load_checkpoint(copy.deepcopy(checkpoint))
+
+
+def test_arguments_of_the_checkpoint_come_back(scrd4ad_checkpoint: Path) -> None:
+    model = SCRD4AD.load_from_checkpoint(scrd4ad_checkpoint, map_location="cpu")
+    assert model.input_size == (64, 64)
+    assert model.hparams["backbone"] == "resnet18"
+    assert model.hparams["noise_size"] == (10, 31)
