@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The selective scan, the recurrence at the heart of Mamba, in plain torch.
+
+    h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t          (one state of N numbers per channel)
+    y_t = C_t h_t + D u_t
+
+B batch, K directions that share one B and C each, D channels, N states, L steps. Shapes throughout:
+u, delta, y: B K D L    A: K D N, negative    B, C: B K N L    D: K D    delta_bias: K D
+
+``scan_plain`` is the recurrence as it stands. ``scan_chunked`` gives the same in down to ``2 sqrt(2 L)`` steps: it
+cuts L into chunks and runs them side by side, once to learn with which state each chunk ends, and again from the state
+that the chunks before it hand on. Both exponentiate nothing but ``delta A <= 0``, so no delta can overflow them.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from anomalib_fsad.models.vmamba.scan_gpu import gpu_scan
+
+WIDE = 20_000
+"""Numbers in a step from which on the sequential order is the fastest on a CPU (benchmarks/vmamba_scan.py)."""
+CACHED = 131_072
+"""Numbers in a step that a core's cache holds two or three of: 512 KiB."""
+
+
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+) -> Tensor:
+    """The scan with ``delta = softplus(delta + delta_bias)``, in float32 whatever the inputs' type.
+
+    On a GPU a fused kernel does it where there is one, else, and in whatever is exported, the chunked scan.
+
+    Example:
+        >>> import torch
+        >>> u, delta = torch.randn(2, 1, 4, 3, 10)  # B K D L = 1 4 3 10
+        >>> B, C = torch.randn(2, 1, 4, 5, 10)  # N = 5
+        >>> selective_scan(u, delta, -torch.rand(4, 3, 5), B, C).shape
+        torch.Size([1, 4, 3, 10])
+    """
+    if torch.is_autocast_enabled(u.device.type):
+        with torch.autocast(u.device.type, enabled=False):
+            return selective_scan(u, delta, A, B, C, D, delta_bias)
+    dtype = u.dtype
+    u, delta, A, B, C = (tensor.float() for tensor in (u, delta, A, B, C))
+    if delta_bias is not None:
+        delta = delta + delta_bias.float().unsqueeze(-1)
+    delta = F.softplus(delta)
+    kernel = gpu_scan() if u.is_cuda and not torch.compiler.is_compiling() else None
+    y = (kernel or scan_chunked)(u, delta, A, B, C)
+    if D is not None:
+        y = y + D.float().unsqueeze(-1) * u
+    return y.to(dtype)
+
+
+def scan_plain(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """The recurrence step by step: what every other form here is tested against."""
+    h = torch.zeros(u.shape[0], *A.shape, dtype=u.dtype, device=u.device)  # B K D N
+    y = []
+    for t in range(u.shape[-1]):
+        delta_t = delta[..., t, None]  # B K D 1
+        h = torch.exp(delta_t * A) * h + delta_t * u[..., t, None] * B[..., None, :, t]
+        y.append((h * C[..., None, :, t]).sum(dim=-1))
+    return torch.stack(y, dim=-1)
+
+
+def default_chunk(batch: int, K: int, D: int, N: int, length: int) -> int:
+    """Steps in a chunk on this machine's processor.
+
+    Chunks cost every exponential twice, and pay only while a step is too narrow to keep the processor busy: from
+    WIDE numbers on, one chunk does; below, as many as bring a step to the size that stays in the cache.
+    """
+    width = batch * K * D * N
+    if width >= WIDE:
+        return length
+    return max(math.ceil(length * width / CACHED), least_steps(length))
+
+
+def least_steps(length: int) -> int:
+    """The chunk with the fewest steps over all: one within a chunk costs twice (and more) one between chunks."""
+    return max(1, math.ceil(math.sqrt(length / 2)))
+
+
+def scan_chunked(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int | None = None) -> Tensor:
+    """The recurrence, S = ceil(L / chunk) chunks side by side; needs no gradient."""
+    batch, K, D, length = u.shape
+    if chunk is None:
+        # In a graph steps are nodes, and the batch is not known; on a GPU a step costs its launch, however wide it is.
+        few = torch.compiler.is_compiling() or u.is_cuda
+        chunk = least_steps(length) if few else default_chunk(batch, K, D, A.shape[-1], length)
+    chunk = min(chunk, length)
+    chunks = -(-length // chunk)
+
+    def in_chunks(sequence: Tensor) -> Tensor:
+        """B K X L -> T B S K X, T the steps of a chunk. Added steps have delta 0: they leave the state alone."""
+        padded = F.pad(sequence, (0, chunks * chunk - length)) if length % chunk else sequence
+        return padded.reshape(batch, K, -1, chunks, chunk).permute(4, 0, 3, 1, 2).contiguous()
+
+    deltas = in_chunks(delta)
+    delta_steps = deltas.unbind()
+    input_steps = in_chunks(delta * u).unbind()
+    B_steps = in_chunks(B).unbind()
+    C_steps = in_chunks(C).unbind()
+    A = A.transpose(1, 2)  # K N D, channels last: the long axis is the contiguous one
+
+    def advance(h: Tensor, t: int) -> Tensor:
+        decay = (delta_steps[t].unsqueeze(-2) * A).exp_()
+        return decay.mul_(h).addcmul_(B_steps[t].unsqueeze(-1), input_steps[t].unsqueeze(-2))
+
+    h = torch.zeros(batch, chunks, K, A.shape[1], D, dtype=u.dtype, device=u.device)  # B S K N D
+    if chunks > 1:
+        for t in range(chunk):
+            h = advance(h, t)
+        # A chunk as a whole is one step of the same recurrence: its decay is that of the sum of its deltas.
+        decays = torch.exp(deltas.sum(0).unsqueeze(-2) * A).unbind(1)
+        start = [torch.zeros_like(decays[0])]
+        for decay, end in zip(decays[:-1], h.unbind(1), strict=False):
+            start.append(decay * start[-1] + end)
+        h = torch.stack(start, dim=1)
+    y = []
+    for t in range(chunk):
+        h = advance(h, t)
+        y.append(torch.matmul(C_steps[t].unsqueeze(-2), h))  # B S K 1 D
+    joined = torch.stack(y, dim=2).squeeze(-2)  # B S T K D
+    return joined.reshape(batch, chunks * chunk, K, D)[:, :length].permute(0, 2, 3, 1)
