@@ -18,7 +18,7 @@ from rich.progress import track
 from torch import Tensor
 from torchvision.transforms.v2 import Resize
 
-from anomalib_fsad.data.decoding import ImageReadError, is_displayable, read_rgb, to_uint8
+from anomalib_fsad.data.decoding import ImageReadError, is_displayable, read_mask, read_rgb, to_uint8
 
 logger = logging.getLogger(__name__)
 
@@ -93,14 +93,17 @@ class ImageStore:
                     *(kept, wanted, self.budget / GIB),
                 )
 
-    def check(self, paths: Iterable[str]) -> None:
-        """Decode each image once to see that it can be; unreadable ones raise, all named in one message."""
-        raise_unreadable(self.unreadable(paths))
+    def check(self, paths: Iterable[str], masks: Iterable[str] = ()) -> None:
+        """Decode each image and mask once to see that it can be; unreadable ones raise, named in one message."""
+        raise_unreadable(self.unreadable(paths, masks))
 
-    def unreadable(self, paths: Iterable[str]) -> list[ImageReadError]:
-        """Decode each image once, make the copies that a viewer needs, and return what failed."""
-        todo = [p for p in dict.fromkeys(paths) if p not in self._checked]
-        return _each(self._check, todo, "Checking images")
+    def unreadable(self, paths: Iterable[str], masks: Iterable[str] = ()) -> list[ImageReadError]:
+        """Decode each image and mask once, make the copies that a viewer needs, and return what failed."""
+        new_images, new_masks = (
+            [p for p in dict.fromkeys(given) if p and p not in self._checked] for given in (paths, masks)
+        )
+        errors = _each(self._check, new_images, "Checking images")
+        return errors + _each(self._check_mask, new_masks, "Checking masks")
 
     def _keep(self, path: str) -> None:
         file = self._file(path, "resized", ".npy") if self.mode == "disk" else None
@@ -125,6 +128,10 @@ class ImageStore:
                 shown = PilImage.fromarray(to_uint8(image))
                 _write(copy, lambda temporary: shown.save(temporary, format="PNG"))
             self._copies[path] = str(copy)
+        self._checked.add(path)
+
+    def _check_mask(self, path: str) -> None:
+        read_mask(path)
         self._checked.add(path)
 
     def _file(self, path: str, kind: str, suffix: str) -> Path:

@@ -250,12 +250,13 @@ class MedicalFewShot(AnomalibDataModule):
         """Leave out what cannot be read, if asked to."""
         if self.on_error == "raise":
             return table
-        errors = self.store.unreadable(table["image_path"])
+        errors = self.store.unreadable(table["image_path"], table["mask_path"])
         if errors:
             logger.warning("on_error=skip: %d of %d images are left out:", len(errors), len(table))
         for error in errors:
             logger.warning("%s", error)
-        return table[~table["image_path"].isin([error.path for error in errors])].reset_index(drop=True)
+        bad = [error.path for error in errors]
+        return table[~table["image_path"].isin(bad) & ~table["mask_path"].isin(bad)].reset_index(drop=True)
 
     def _support(self, table: pd.DataFrame, target: str) -> pd.DataFrame:
         if self.few_shot_source is not None:
@@ -323,9 +324,9 @@ class MedicalFewShot(AnomalibDataModule):
     def _prepare_images(self, stage: str | None) -> None:
         """Check what will be evaluated and cache what will be trained on."""
         self.store.check(self.support_data.paths)
-        self.store.check(self.test_data.paths)
+        self.store.check(self.test_data.paths, self.test_data.samples["mask_path"])
         if stage != "test":
-            self.store.check(self.val_data.paths)
+            self.store.check(self.val_data.paths, self.val_data.samples["mask_path"])
         if stage in {None, "fit"}:
             self.store.resize_to(model_resize(self.train_data.augmentations))
             draw = self.val_data.draw

@@ -1,22 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A table of images as an anomalib dataset whose items may carry support images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
 import pandas as pd
 import torch
 from anomalib import TaskType
 from anomalib.data import AnomalibDataset
 from anomalib.data.utils import LabelName
-from PIL import Image as PilImage
 from torchvision.transforms.v2 import Compose, InterpolationMode, Resize, Transform
 from torchvision.transforms.v2.functional import resize
 from torchvision.tv_tensors import Image, Mask
 
 from anomalib_fsad.data.batch import FewShotBatch, FewShotItem
 from anomalib_fsad.data.cache import ImageStore
-from anomalib_fsad.data.decoding import ImageReadError
+from anomalib_fsad.data.decoding import read_mask
 from anomalib_fsad.data.episodes import EpisodeDraw, FixedDraw
 
 
@@ -60,6 +58,10 @@ class FewShotDataset(AnomalibDataset):
         """Items -> :class:`FewShotBatch`."""
         return FewShotBatch.collate
 
+    def __iter__(self) -> Iterator[FewShotItem]:
+        """One pass; indexing alone never ends, since every index belongs to some epoch."""
+        return (self[row] for row in range(len(self)))
+
     def __getitem__(self, index: int) -> FewShotItem:
         """The query at ``index``, and its supports of that epoch."""
         epoch, row = divmod(int(index), len(self))
@@ -92,18 +94,8 @@ class FewShotDataset(AnomalibDataset):
             return None
         if sample.label_index == LabelName.NORMAL or not sample.mask_path:
             return Mask(torch.zeros(*size, dtype=torch.uint8))
-        mask = read_mask(sample.mask_path)
+        mask = Mask(torch.from_numpy(read_mask(sample.mask_path)))
         return mask if mask.shape == tuple(size) else Mask(resize(mask[None], list(size), InterpolationMode.NEAREST)[0])
-
-
-def read_mask(path: str) -> Mask:
-    """0 or 1 for each pixel, whether the file says 1 or 255."""
-    try:
-        with PilImage.open(path) as image:
-            grey = np.asarray(image.convert("L"))
-    except Exception as error:
-        raise ImageReadError(path, f"it is no readable mask ({error}).") from error
-    return Mask(torch.from_numpy((grey > grey.max() / 2).astype(np.uint8)))
 
 
 def model_resize(transform: Transform | None) -> Resize | None:

@@ -110,6 +110,16 @@ def read_rgb(path: str | Path, intensity: str = "auto") -> FloatImage:
     return grey_to_rgb(rescale(values, how))
 
 
+def read_mask(path: str | Path) -> NDArray[np.uint8]:
+    """0 or 1 for each pixel of a ground-truth mask, H x W, whether the file says 1 or 255."""
+    try:
+        with Image.open(path) as image:
+            grey = np.asarray(image.convert("L"))
+    except Exception as error:
+        raise ImageReadError(path, _why(path, error)) from error
+    return (grey > grey.max() / 2).astype(np.uint8)
+
+
 def rescale(values: NDArray[np.floating], how: Intensity) -> FloatImage:
     """Map H x W values to [0, 1]; what is not finite becomes 0."""
     finite = np.isfinite(values)

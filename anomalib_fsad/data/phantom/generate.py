@@ -122,8 +122,8 @@ def write_phantom(
                     patient = [seed, number, SPLITS.index(split), i]
                     phantom = make_phantom(organ, patient, image_size, lesion, strength, spread)
                     _write_one(scratch / organ, phantom, split, i, lesion, strength)
-        options = {"image_size": image_size, "n_train": n_train, "n_test": n_test, "seed": seed}
-        options |= {"spread": spread, "strengths": list(strengths)}
+        sizes = {"image_size": image_size, "n_train": n_train, "n_test": n_test, "seed": seed}
+        options = {**sizes, "spread": spread, "strengths": list(strengths)}
         (scratch / "phantom.json").write_text(json.dumps(options))
         scratch.chmod(0o755)
         os.replace(scratch, home)  # all or nothing, also with several processes at work  # noqa: PTH105

@@ -44,7 +44,9 @@ def test_without_a_window_the_range_is_the_image(tmp_path: Path) -> None:
 
 
 def test_slope_intercept_and_the_own_window(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.dcm", RescaleSlope=1, RescaleIntercept=-1024, WindowCenter=[40, 400], WindowWidth=[80, 9])
+    path = write(
+        tmp_path / "a.dcm", RescaleSlope=1, RescaleIntercept=-1024, WindowCenter=[40, 400], WindowWidth=[80, 9]
+    )
     image = read_rgb(path)[..., 0]
     units = VALUES.astype(float) - 1024
     assert np.allclose(image, np.clip((units - 39.5) / 79 + 0.5, 0, 1), atol=1e-5)

@@ -80,10 +80,27 @@ def test_written_set(tmp_path: Path) -> None:
         bad = sorted(p.relative_to(home / organ / "test") for p in (home / organ).glob("test/*/*_*.png"))
         assert len(bad) == 12
         assert {path.parts[0] for path in bad} == set(LESIONS)
-        masks = sorted(p.relative_to(home / organ / "ground_truth") for p in (home / organ).glob("ground_truth/*/*.png"))
+        masks = sorted(
+            p.relative_to(home / organ / "ground_truth") for p in (home / organ).glob("ground_truth/*/*.png")
+        )
         assert masks == bad
     assert [p.name for p in tmp_path.iterdir()] == [home.name]
     assert write_phantom(tmp_path, 24, n_train=2, n_test=12) == home
+
+
+def test_an_easier_set(tmp_path: Path) -> None:
+    """Patients more alike, and easy lesions only; a set of its own beside the usual one."""
+    usual, easier = write_phantom(tmp_path, 24, 2, 6), write_phantom(tmp_path, 24, 2, 6, spread=0.3, strengths=["easy"])
+    assert usual != easier
+    assert list(usual.glob("*/test/*/*_hard.png"))
+    assert not list(easier.glob("*/test/*/*_hard.png"))
+    distances = []
+    for spread in (0.0, 1.0):
+        patients = [make_phantom("head_ct", i, 48, spread=spread).image.astype(float) for i in range(6)]
+        distances.append(np.std(patients, axis=0).mean())
+    assert distances[0] < 0.8 * distances[1]
+    with pytest.raises(ValueError, match=r"strengths=\['tiny'\] must name some of \['easy', 'hard'\]"):
+        write_phantom(tmp_path, 24, strengths=["tiny"])
 
 
 def test_contact_sheet() -> None:

@@ -260,7 +260,9 @@ def test_a_drawn_split_is_seeded_and_said(tmp_path: Path, caplog: pytest.LogCapt
     lag(tmp_path)
     with caplog.at_level(logging.INFO):
         table = run_reader("lag", tmp_path, "LAG", {})
-    assert "LAG has no official split: 2 of its 5 normal images, drawn with seed 0, and all abnormal ones" in caplog.text
+    assert (
+        "LAG has no official split: 2 of its 5 normal images, drawn with seed 0, and all abnormal ones" in caplog.text
+    )
     assert run_reader("lag", tmp_path, "LAG", {}).equals(table)
     others = [run_reader("lag", tmp_path, "LAG", {"seed": seed}) for seed in range(1, 5)]
     assert any(not other.equals(table) for other in others)
@@ -276,10 +278,19 @@ def test_isic_without_validation_draws_a_split(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda root: read_root(root, "auto", {}), r"holds no set in a known layout.*or name its --data\.reader, one of"),
-        (lambda root: read_root(root, "APTOS", {}), r"reader='APTOS' is unknown; use 'auto' or one of \['aptos', 'brain"),
+        (
+            lambda root: read_root(root, "auto", {}),
+            r"holds no set in a known layout.*or name its --data\.reader, one of",
+        ),
+        (
+            lambda root: read_root(root, "APTOS", {}),
+            r"reader='APTOS' is unknown; use 'auto' or one of \['aptos', 'brain",
+        ),
         (lambda root: read_root(root, "lag", {}), r"reader 'lag' found no image in '.*'\. Layout: ``<root>/\{non_glau"),
-        (lambda root: read_root(root, "lag", {"share": 1}), r"reader 'lag' has no option 'share'; it has \['seed', 'test_"),
+        (
+            lambda root: read_root(root, "lag", {"share": 1}),
+            r"reader 'lag' has no option 'share'; it has \['seed', 'test_",
+        ),
         (lambda root: read_root(root, "auto", {"seed": 1}), r"reader_args=\{'seed': 1\} needs a named reader"),
         (lambda root: read_root(root / "no", "auto", {}), r"root='.*no' is no folder .*--data\.root path/to/data"),
         (lambda root: read_sets(root, {"X": {"root": "."}}), r"\(X\) shows no known layout; name its reader"),
