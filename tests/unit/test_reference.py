@@ -8,8 +8,11 @@ from anomalib.cli.cli import AnomalibCLI
 from anomalib_fsad.deploy.cli import main
 from anomalib_fsad.deploy.inspection import inspect_path
 from anomalib_fsad.models.d24fad import D24FAD
+from anomalib_fsad.models.scrd4ad import SCRD4AD
 from anomalib_fsad.reference import convert
 from tests.parity.d24fad import golden_networks
+from tests.parity.golden import golden_state
+from tests.parity.scrd4ad import reference_shapes
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +35,15 @@ def test_convert_for_load_from_checkpoint(authors, tmp_path):
     )
     assert model.k_shot == 2
     assert model.pre_processor.transform.transforms[0].size == [64, 64]
+
+
+def test_convert_scrd4ad(tmp_path):
+    state = golden_state(reference_shapes("resnet18"))
+    torch.save(state, tmp_path / "authors.pth")
+    model = SCRD4AD.load_from_checkpoint(
+        convert("SCRD4AD", tmp_path / "authors.pth", tmp_path / "model.ckpt", image_size=64)
+    )
+    assert torch.equal(model.model.scale_head.weight, state["mlp.weight"])
 
 
 def test_convert_for_anomalibs_predict(authors, toy_root, tmp_path):
