@@ -27,8 +27,8 @@ from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import binary_auroc
 
 from anomalib_fsad import SCRD4AD
-from anomalib_fsad.data.phantom.generate import make_phantom, photograph
-from anomalib_fsad.data.phantom.lesions import LESIONS, VISIBLE, Strength
+from anomalib_fsad.data.phantom.generate import make_phantom
+from anomalib_fsad.data.phantom.lesions import LESIONS, Strength
 from anomalib_fsad.data.phantom.organs import ORGANS
 from anomalib_fsad.models.components import default_pre_processor
 from anomalib_fsad.models.scrd4ad.loss import relative_entropy
@@ -48,6 +48,7 @@ LEARNING_RATE = 0.005
 LESION_SIZES = (0.08, 0.13, 0.20, 0.30)
 """Radius as a share of half the image."""
 CONTRAST = 0.34
+"""That of the phantom set's easy lesions."""
 
 
 def as_rgb(pixels: np.ndarray) -> Tensor:
@@ -62,15 +63,12 @@ def healthy(organ: str, first_seed: int, count: int, size: int) -> Tensor:
 
 
 def ill(organ: str, radius: float, count: int, size: int) -> tuple[Tensor, Tensor]:
-    """Patients with a lesion of one radius, of each kind in turn, and their masks (N x n x n)."""
-    images, masks = [], []
-    kinds = list(LESIONS.values())
-    for i in range(count):
-        rng = np.random.default_rng([3, i])  # the same patients and places for each radius
-        image, alpha = kinds[i % len(kinds)](rng, ORGANS[organ](rng, size), Strength(CONTRAST, radius))
-        images.append(as_rgb(np.rint(np.clip(photograph(rng, image), 0, 1) * 255).astype(np.uint8).squeeze()))
-        masks.append(torch.from_numpy(alpha >= VISIBLE))
-    return torch.stack(images), torch.stack(masks)
+    """The same patients for each radius, with a lesion of each kind in turn; and their masks, N x n x n."""
+    kinds, strength = list(LESIONS), Strength(CONTRAST, radius)
+    drawn = [make_phantom(organ, [3, i], size, kinds[i % len(kinds)], strength) for i in range(count)]
+    return torch.stack([as_rgb(phantom.image) for phantom in drawn]), torch.from_numpy(
+        np.stack([p.mask for p in drawn])
+    )
 
 
 class Sets(NamedTuple):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from anomalib_fsad.data.phantom.canvas import PatientRng, Rng, box_blur, smooth_noise
-from anomalib_fsad.data.phantom.lesions import LESIONS, STRENGTHS, VISIBLE
+from anomalib_fsad.data.phantom.lesions import LESIONS, STRENGTHS, VISIBLE, Strength
 from anomalib_fsad.data.phantom.organs import ORGANS
 
 SPLITS = ("train", "good", "bad")
@@ -37,7 +37,7 @@ def make_phantom(
     seed: int | list[int],
     image_size: int = 128,
     lesion: str | None = None,
-    strength: str = "easy",
+    strength: str | Strength = "easy",
     spread: float = 1.0,
 ) -> Phantom:
     """Draw one patient.
@@ -47,7 +47,7 @@ def make_phantom(
         seed: of everything in the picture; the same seed gives the same patient with and without a lesion.
         image_size: pixels along a side.
         lesion: a key of ``LESIONS``, or ``None`` for a healthy image.
-        strength: ``easy`` or ``hard``.
+        strength: ``easy``, ``hard``, or a contrast and size of one's own.
         spread: how far patients' poses and shapes lie apart; 0 makes them all alike.
 
     Example:
@@ -59,7 +59,9 @@ def make_phantom(
     drawn = ORGANS[organ](drawing, image_size)
     image, alpha = drawn.image, np.zeros((image_size, image_size), dtype=np.float32)
     if lesion is not None:
-        image, alpha = LESIONS[lesion](lesion_chance, drawn, STRENGTHS[strength])
+        image, alpha = LESIONS[lesion](
+            lesion_chance, drawn, STRENGTHS[strength] if isinstance(strength, str) else strength
+        )
         # Nothing brighter or darker than the organ itself, or the extremes alone would tell.
         image = np.clip(image, drawn.image.min(axis=(0, 1)), drawn.image.max(axis=(0, 1)))
     pixels = np.rint(np.clip(photograph(camera, image), 0, 1) * 255).astype(np.uint8)
