@@ -9,9 +9,9 @@ Example:
     ['D24FAD', 'MedicalFewShot', 'PDD', 'SCRD4AD']
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from anomalib_fsad.lazy import lazy_names
 from anomalib_fsad.plugin import activate
 
 if TYPE_CHECKING:
@@ -30,18 +30,6 @@ _HOMES = {
     "MedicalFewShot": "anomalib_fsad.data",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        msg = f"module 'anomalib_fsad' has no attribute {name!r}"
-        raise AttributeError(msg)
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
-
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 activate()

@@ -5,8 +5,9 @@ Everything is loaded on first use: :mod:`anomalib_fsad.data.decoding` is shared 
 neither torch nor anomalib.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from anomalib_fsad.lazy import lazy_names
 
 if TYPE_CHECKING:
     from anomalib_fsad.data.batch import FewShotBatch, FewShotItem
@@ -22,15 +23,4 @@ _HOMES = {
     "MedicalFewShot": "anomalib_fsad.data.datamodule",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        msg = f"module 'anomalib_fsad.data' has no attribute {name!r}"
-        raise AttributeError(msg)
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

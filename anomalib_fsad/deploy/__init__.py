@@ -10,8 +10,9 @@ Example:
     ['Bundle', 'BundleError', 'Enrolment', 'FewShotInferencer', 'Prediction', 'export', 'threshold_from_normals']
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from anomalib_fsad.lazy import lazy_names
 
 if TYPE_CHECKING:
     from anomalib_fsad.deploy.bundle import Bundle, BundleError
@@ -40,15 +41,4 @@ _HOMES = {
     "threshold_from_normals": "anomalib_fsad.deploy.threshold",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        msg = f"module 'anomalib_fsad.deploy' has no attribute {name!r}"
-        raise AttributeError(msg)
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
