@@ -5,6 +5,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
+import timm
 from anomalib.models import AnomalibModule
 
 from benchmarks.cells import Cell, find_model
@@ -29,11 +30,24 @@ def build_model(cell: Cell, weights: Path | None, scratch: Path, **components: A
     size = cell.training["image_size"]
     if size is not None and "image_size" not in accepted:
         given["pre_processor"] = model_class.configure_pre_processor((size, size))
-    if "backbone" not in accepted:
+    named = "teachers" if "teachers" in accepted else "backbone"
+    if named not in accepted:
         return model_class(**given), "its own"
-    backbone = given.get("backbone", accepted["backbone"].default)
-    file = find_weights(weights, backbone) if weights is not None else untrained_weights(scratch, backbone, cell.seed)
-    use_weights(backbone, file)
-    if "pre_trained" in accepted:
-        given["pre_trained"] = True
-    return model_class(**given), UNTRAINED if weights is None else file.name
+    backbones = given.get(named, accepted[named].default)
+    backbones = [backbones] if isinstance(backbones, str) else list(backbones)
+    files = [_weight_file(name, weights, scratch, cell.seed) for name in backbones]
+    if named == "teachers":
+        given["pre_trained"] = [False if file is None else str(file) for file in files]
+    else:
+        use_weights(backbones[0], files[0])
+        if "pre_trained" in accepted:
+            given["pre_trained"] = True
+    return model_class(**given), UNTRAINED if weights is None else ", ".join(file.name for file in files)
+
+
+def _weight_file(backbone: str, weights: Path | None, scratch: Path, seed: int) -> Path | None:
+    """A backbone's weights; ``None`` for an untrained one that timm does not know (VMamba)."""
+    if weights is not None:
+        return find_weights(weights, backbone)
+    architecture = backbone.split(".", maxsplit=1)[0]
+    return untrained_weights(scratch, architecture, seed) if timm.is_model(architecture) else None

@@ -94,6 +94,7 @@ def file_cells(content: dict[str, Any], overrides: Overrides) -> list[Cell]:
 
     benchmark = deepcopy(content["benchmark"])
     data, model = benchmark["data"].setdefault("init_args", {}), benchmark["model"].setdefault("init_args", {})
+    model.pop("visualizer", None)  # nothing is drawn here
     seeds = _values(data.pop("support_seed", None)) or _values(benchmark.get("seed", 0))
     benchmark["seed"] = {"grid": list(overrides.seeds or seeds)}
     if overrides.targets:
@@ -118,6 +119,8 @@ def _cell(config: dict[str, Any], overrides: Overrides) -> Cell:
     wanted = {
         "seed": seed,
         "backbone": overrides.backbone,
+        # PDD in its slim form, with one teacher.
+        "teachers": None if overrides.backbone is None else [overrides.backbone],
         "image_size": overrides.image_size,
         "max_epochs": overrides.max_epochs,
         # D24FAD: as many references as the data shows.

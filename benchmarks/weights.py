@@ -23,15 +23,17 @@ def find_weights(folder: Path, backbone: str) -> Path:
     Raises:
         FileNotFoundError: naming the folder and what was looked for.
     """
-    found = sorted(
-        file
-        for file in folder.glob(f"{backbone}*")
-        if file.suffix in SUFFIXES and file.name[len(backbone)] in {".", "-", "_"} and not _longer(file.name, backbone)
-    )
-    if not found:
-        msg = f"--weights {str(folder)!r} holds no file named {backbone}.<{'|'.join(s[1:] for s in SUFFIXES)}>."
-        raise FileNotFoundError(msg)
-    return found[0]
+    bare = backbone.split(".", maxsplit=1)[0]
+    for name in dict.fromkeys((backbone, bare)):  # a file of the very tag first
+        found = sorted(
+            file
+            for file in folder.glob(f"{name}*")
+            if file.suffix in SUFFIXES and file.name[len(name)] in {".", "-", "_"} and not _longer(file.name, bare)
+        )
+        if found:
+            return found[0]
+    msg = f"--weights {str(folder)!r} holds no file named {bare}.<{'|'.join(s[1:] for s in SUFFIXES)}>."
+    raise FileNotFoundError(msg)
 
 
 def untrained_weights(folder: Path, backbone: str, seed: int) -> Path:

@@ -29,20 +29,20 @@ def arguments(tmp_path_factory):
 
 def test_cells_run_once(arguments, capsys):
     out, options = arguments
-    files = [str(CONFIGS / "quick_padim.yaml"), str(CONFIGS / "quick_scrd4ad.yaml")]
+    files = [str(CONFIGS / "quick_padim.yaml"), str(CONFIGS / "quick_pdd.yaml")]
     command = [*files, *options, "--targets", "fundus", "--evaluation", "held_out", "as_published"]
     assert main(command) == 0
     assert "4 cells, 0 finished, 4 to run." in capsys.readouterr().out
     table = pd.read_csv(out / "results.csv")
     assert set(zip(table["model"], table["evaluation"], strict=True)) == {
-        (m, e) for m in ("Padim", "SCRD4AD") for e in ("held_out", "as_published")
+        (m, e) for m in ("Padim", "PDD") for e in ("held_out", "as_published")
     }
     measured = ["image_AUROC", "image_AP", "image_F1Max", "image_SpecAt95Recall", "pixel_AUROC", "pixel_AUPRO"]
     assert table[measured].notna().all(axis=None)
     assert ((table[measured] >= 0) & (table[measured] <= 1)).all(axis=None)
     assert (table[["ms_per_image", "peak_memory_mib"]] > 0).all(axis=None)
     assert (table["weights"] == "untrained").all()
-    trained = table[table["model"] == "SCRD4AD"]
+    trained = table[table["model"] == "PDD"]
     assert (trained["epochs"] == 2).all()
     assert trained["best_epoch"].between(1, 2).all()
     # The threshold was chosen on these very labels: it is the score at which F1 is largest.
@@ -123,3 +123,5 @@ def test_a_missing_weight_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="resnet50"):
         find_weights(tmp_path, "resnet50")
     assert find_weights(tmp_path, "wide_resnet50_2").name == "wide_resnet50_2.pth"
+    (tmp_path / "wide_resnet50_2.racm_in1k.pth").touch()
+    assert find_weights(tmp_path, "wide_resnet50_2.racm_in1k").name == "wide_resnet50_2.racm_in1k.pth"
