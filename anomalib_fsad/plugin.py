@@ -11,7 +11,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-MODELS: tuple[str, ...] = ("D24FAD", "SCRD4AD")
+MODELS: tuple[str, ...] = ("D24FAD", "SCRD4AD", "PDD")
 DATAMODULES: tuple[str, ...] = ("MedicalFewShot",)
 
 
