@@ -25,7 +25,7 @@ from anomalib_fsad.data.decoding import parse_intensity
 from anomalib_fsad.data.episodes import EpisodeDraw, EpisodeSampler, FixedDraw
 from anomalib_fsad.data.readers.discover import read_root, read_sets
 from anomalib_fsad.data.splits import Protocol
-from anomalib_fsad.data.synthetic import MIN_IMAGES, with_synthetic_anomalies
+from anomalib_fsad.data.synthetic import with_synthetic_anomalies
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +45,8 @@ class MedicalFewShot(AnomalibDataModule):
     - ``one_class``: train on all normal training images of the target.
 
     Test labels reach neither training nor the threshold. Validation is held out: for ``episodic`` from the sources'
-    test images, otherwise from the target's normal training images (those beyond the K, for ``few_shot``), half of
-    them spoilt by anomalib's synthetic anomalies.
+    test images, otherwise from the target's normal training images (those beyond the K, for ``few_shot``), to which
+    copies with anomalib's synthetic anomalies are added.
 
     Args:
         root: folder that holds one set or several; see ``reader``.
@@ -62,7 +62,7 @@ class MedicalFewShot(AnomalibDataModule):
         support_seed: which K normal images of the target are the support: the same for every model.
         few_shot_source: folder of normal images to take the K from instead.
         val: ``held_out``, or ``same_as_test``, which leaks test labels into the threshold, as many papers do.
-        val_images: at most this many validation images of each category.
+        val_images: at most this many validation images of each category, synthetic anomalies not counted.
         same_category_batches: training batches of one category and without supports, for a model that takes the other
             images of a batch as supports.
         intensity: how 16-bit, float and DICOM values become [0, 1]: ``auto``, ``minmax``, ``percentile`` or
@@ -145,7 +145,7 @@ class MedicalFewShot(AnomalibDataModule):
             if value not in known:
                 msg = f"{option}={value!r} is none of {list(known)}."
                 raise ValueError(msg)
-        for option, number, least in (("k_shot", k_shot, 1), ("val_images", val_images, MIN_IMAGES)):
+        for option, number, least in (("k_shot", k_shot, 1), ("val_images", val_images, 2)):
             if number < least:
                 msg = f"{option}={number} is too small: at least {least}."
                 raise ValueError(msg)
@@ -228,7 +228,7 @@ class MedicalFewShot(AnomalibDataModule):
             val = test
         self._make_datasets(train, val, test, support)
         if episodic:
-            self._draw_episodes(table, support)
+            self._draw_episodes(train, support)
         self._report(target, sources)
 
     def _create_test_split(self) -> None:
@@ -291,16 +291,15 @@ class MedicalFewShot(AnomalibDataModule):
             train = pd.concat([own, stay], ignore_index=True)
         else:
             _, held = splits.hold_out(beyond, self.val_images, 1.0, seed)
-        if len(held) < MIN_IMAGES:
+        if held.empty:
             logger.warning("No normal images are left to hold out: the threshold comes from the training images.")
-            held = train if len(train) >= MIN_IMAGES else pd.concat([train, train], ignore_index=True)
+            held = train
         return train, self._synthetic(held)
 
     def _synthetic(self, held: pd.DataFrame) -> pd.DataFrame:
         self.store.check(held["image_path"])
         self._scratch = TemporaryDirectory(prefix="anomalib_fsad_")
-        shown = held.assign(image_path=[self.store.shown_as(path) for path in held["image_path"]])
-        return with_synthetic_anomalies(shown, Path(self._scratch.name), self.seed or 0)
+        return with_synthetic_anomalies(held, self.store.read, Path(self._scratch.name), self.seed or 0)
 
     def _make_datasets(self, train: pd.DataFrame, val: pd.DataFrame, test: pd.DataFrame, support: pd.DataFrame) -> None:
         task = TaskType.SEGMENTATION if splits.has_masks(test) else TaskType.CLASSIFICATION
@@ -310,14 +309,14 @@ class MedicalFewShot(AnomalibDataModule):
         self.test_data = FewShotDataset(test, self.store, task)
         self.support_data = FewShotDataset(support, self.store)
 
-    def _draw_episodes(self, table: pd.DataFrame, support: pd.DataFrame) -> None:
+    def _draw_episodes(self, train: pd.DataFrame, support: pd.DataFrame) -> None:
         data, seed = self.train_data, self.seed or 0
         if not self.same_category_batches:
             data.draw = EpisodeDraw(data.paths, data.categories, self.k_shot, seed)
         supports: dict[str, list[str]] = {}
         for category in dict.fromkeys(self.val_data.categories):
             own = support if category == self.category else None
-            chosen = splits.choose_support(table, category, self.k_shot, self.support_seed) if own is None else own
+            chosen = splits.choose_support(train, category, self.k_shot, self.support_seed) if own is None else own
             supports[category] = list(chosen["image_path"])
         self.val_data.draw = FixedDraw(self.val_data.categories, supports)
 

@@ -122,11 +122,12 @@ def hold_out(pool: pd.DataFrame, limit: int, share: float, seed: int) -> tuple[p
     """Part a table of normal images, category by category.
 
     Returns:
-        What stays and what is held out: ``share`` of each category, but at least two images and at most ``limit``.
+        What stays and what is held out: ``share`` of each category, but four images if that is no more than a third,
+        and at most ``limit``.
     """
     stay, held = [], []
     for category, group in pool.groupby("category", sort=True):
-        n = min(max(round(share * len(group)), 2), limit, len(group))
+        n = min(max(round(share * len(group)), min(4, len(group) // 3)), limit)
         order = np.random.default_rng([seed, *str(category).encode()]).permutation(len(group))
         held.append(group.iloc[sorted(order[:n])])
         stay.append(group.iloc[sorted(order[n:])])

@@ -72,15 +72,15 @@ def test_few_shot(medical: Make) -> None:
     assert next(iter(data.train_dataloader())).support is None
     assert not paths(data.val_data) & paths(data.test_data)
     assert not paths(data.val_data) & paths(data.train_data)
-    assert data.val_data.samples["label_index"].value_counts().to_dict() == {0: 2, 1: 2}
+    assert data.val_data.samples["label_index"].value_counts().to_dict() == {0: 4, 1: 4}
     assert data.val_data.has_anomalous
 
 
 def test_one_class(medical: Make) -> None:
     data = medical(protocol="one_class")
     data.setup()
-    assert len(data.train_data) == 4
-    assert len(data.val_data) == 2
+    assert len(data.train_data) == 5
+    assert data.val_data.samples["label_index"].value_counts().to_dict() == {0: 1, 1: 4}
     assert not paths(data.val_data) & (paths(data.train_data) | paths(data.test_data))
     assert set(data.support_files) <= paths(data.train_data)
     assert all("/fundus/train/good/" in path for path in data.train_data.paths)
