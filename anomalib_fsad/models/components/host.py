@@ -106,7 +106,7 @@ class HostMixin(LightningModule):
         """Export as one file at an opset that torch writes without conversion; see anomalib for the arguments."""
         kwargs.setdefault("opset_version", ONNX_OPSET)
         kwargs.setdefault("external_data", False)
-        return super().to_onnx(export_root, model_file_name, input_size, **kwargs)  # type: ignore[arg-type,return-value]
+        return super().to_onnx(export_root, model_file_name, input_size, **kwargs)  # type: ignore[call-arg]
 
     @staticmethod
     def _post_training_quantization_ov(model: Any, datamodule: Any = None) -> Any:

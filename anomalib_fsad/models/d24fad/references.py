@@ -4,7 +4,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ def folder_references(folder: str | Path, k_shot: int, seed: int | None) -> list
 
 def _read(path: Path) -> Tensor:
     try:
-        return read_image(path, as_tensor=True)
+        return cast("Tensor", read_image(path, as_tensor=True))
     except Exception as error:
         msg = f"The reference image {str(path)!r} cannot be read ({error}): replace or remove it."
         raise ValueError(msg) from error

@@ -15,8 +15,6 @@ from torchvision.transforms.v2 import Normalize
 from torchvision.transforms.v2.functional import to_pil_image
 
 if TYPE_CHECKING:
-    from anomalib.data import ImageBatch
-    from anomalib.models.components import AnomalibModule
     from lightning.pytorch import Trainer
 
 CAPTION_HEIGHT = 18
@@ -30,9 +28,9 @@ class D24FADVisualizer(ImageVisualizer):
     def on_test_batch_end(
         self,
         trainer: "Trainer",
-        pl_module: "AnomalibModule",
-        outputs: "ImageBatch",
-        batch: "ImageBatch",
+        pl_module: Any,
+        outputs: Any,
+        batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
@@ -59,7 +57,7 @@ class D24FADVisualizer(ImageVisualizer):
             )
 
 
-def reference_pictures(model: "AnomalibModule") -> list[Image.Image]:
+def reference_pictures(model: Any) -> list[Image.Image]:
     """The support set as pictures, the pre-processor's normalisation undone."""
     images: Tensor = model.model.support.images.detach().cpu()
     if len(images) == 0:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from anomalib.models.components.backbone.resnet_decoder import DecoderBasicBlock, DecoderBottleneck, ResNetDecoder
 from torch import Tensor
 
-BLOCKS = {
+BLOCKS: dict[str, tuple[type[DecoderBasicBlock | DecoderBottleneck], int]] = {
     "resnet18": (DecoderBasicBlock, 64),
     "resnet34": (DecoderBasicBlock, 64),
     "resnet50": (DecoderBottleneck, 64),

@@ -35,11 +35,12 @@ class Teachers(nn.Module):
         super().__init__()
         weights = plain_weights(names, pre_trained)
         each = [weights] * len(names) if isinstance(weights, bool) else weights
-        self.networks = nn.ModuleList(
+        networks = [
             load_vmamba(name, source) if name in VARIANTS else Teacher(name, stages=(1, 2, 3, 4), pre_trained=source)
             for name, source in zip(names, each, strict=True)
-        )
-        self.channels: list[list[int]] = [network.channels for network in self.networks]
+        ]
+        self.networks = nn.ModuleList(networks)
+        self.channels: list[list[int]] = [list(network.channels) for network in networks]
         self.requires_grad_(requires_grad=False)
         self.eval()
 
