@@ -12,6 +12,7 @@ import pytest
 import torch
 from anomalib import TaskType
 from anomalib.data import get_datamodule
+from anomalib.visualization.image.item_visualizer import visualize_image_item
 from lightning.pytorch import LightningModule, Trainer
 from omegaconf import OmegaConf
 from PIL import Image
@@ -307,6 +308,30 @@ def test_mixed_sizes_channels_and_depths(tmp_path: Path) -> None:
     unsized = MedicalFewShot(tmp_path, "a", k_shot=2, num_workers=0, cache_dir=tmp_path / ".cache")
     unsized.setup()
     assert len(next(iter(unsized.train_dataloader()))) == 6  # without a model the largest image sets the size
+
+
+def test_the_visualizer_shows_dicom(tmp_path: Path) -> None:
+    """anomalib opens ``image_path`` itself, as 8-bit RGB; a DICOM path alone would crash it."""
+    pytest.importorskip("pydicom")
+    from tests.unit.data.test_dicom import write
+
+    rng = np.random.default_rng(0)
+    for place, n in (("train/good", 4), ("test/good", 2), ("test/bad", 2)):
+        (tmp_path / "ct" / place).mkdir(parents=True)
+        for i in range(n):
+            pixels = rng.integers(0, 4000, (24, 20)).astype(np.uint16)
+            write(tmp_path / "ct" / place / f"{i}.dcm", pixels, RescaleIntercept=-1024, RescaleSlope=1)
+    options = {"intensity": "window(40,400)", "cache_dir": tmp_path / ".cache", "num_workers": 0}
+    data = MedicalFewShot(tmp_path, "ct", protocol="one_class", k_shot=2, **options)
+    data.setup()
+    batch = next(iter(data.test_dataloader()))
+    batch.update(anomaly_map=torch.rand(4, 1, 24, 20), pred_score=torch.rand(4))
+    for item, original in zip(batch, data.test_data.paths, strict=True):
+        assert item.image_path != original
+        assert Path(item.image_path).parent.name == Path(original).parent.name
+        assert visualize_image_item(item, fields=["image"], overlay_fields=[("image", ["anomaly_map"])]) is not None
+        shown = np.asarray(Image.open(item.image_path))
+        assert np.abs(shown / 255 - item.image.permute(1, 2, 0).numpy()).max() <= 0.5 / 255 + 1e-6
 
 
 def test_segmentation_needs_masks(medical: Make, phantom_root: Path, tmp_path: Path) -> None:
