@@ -41,7 +41,17 @@ def test_data(path):
     assert isinstance(AnomalibDataModule.from_config(path), anomalib_fsad.MedicalFewShot)
 
 
-def test_quickstart():
-    cli = AnomalibCLI(args=["train", "--config", str(CONFIGS / "quickstart.yaml")], run=False)
-    assert type(cli.model) is anomalib_fsad.D24FAD
+@pytest.mark.parametrize(("name", "model"), [("quickstart", "D24FAD"), ("quickstart_patchcore", "Patchcore")])
+def test_quickstart(name, model):
+    cli = AnomalibCLI(args=["train", "--config", str(CONFIGS / f"{name}.yaml")], run=False)
+    assert type(cli.model).__name__ == model
     assert type(cli.datamodule) is anomalib_fsad.MedicalFewShot
+
+
+def test_quickstarts_compare_like_with_like():
+    ours, theirs = (
+        yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())["data"]["init_args"]
+        for name in ("quickstart", "quickstart_patchcore")
+    )
+    for option in ("reader", "reader_args", "target", "k_shot"):
+        assert ours[option] == theirs[option]
