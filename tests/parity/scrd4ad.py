@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from anomalib_fsad.models.components import gaussian_blur
-from anomalib_fsad.models.scrd4ad import SCRD4AD, ContrastiveDistillationLoss, SCRD4ADModel, from_reference
+from anomalib_fsad.models.scrd4ad import ContrastiveDistillationLoss, SCRD4ADModel, from_reference
 from anomalib_fsad.models.scrd4ad.loss import scale_distances
 from anomalib_fsad.models.scrd4ad.reference import PREFIXES
 from tests.parity.golden import NORM_TOLERANCE, VALUE_TOLERANCE, Report, golden_images, golden_state, imagenet_normalize
@@ -36,10 +36,9 @@ def reference_name(name: str) -> str:
     return HEAD[name]
 
 
-def golden_model(backbone: str, scale_weighting: str) -> SCRD4AD:
-    """The model with golden weights, through the import that a user calls."""
-    state = golden_state(reference_shapes(backbone))
-    return from_reference(state, scale_weighting=scale_weighting, visualizer=False, evaluator=False)
+def golden_model(backbone: str) -> SCRD4ADModel:
+    """The network with golden weights, through the import that a user calls."""
+    return from_reference(golden_state(reference_shapes(backbone)), scale_weighting="none").model
 
 
 def golden_batch(seed: int, count: int, size: int) -> tuple[Tensor, Tensor]:
@@ -52,13 +51,14 @@ def golden_batch(seed: int, count: int, size: int) -> tuple[Tensor, Tensor]:
 
 
 def check(case: dict[str, Any]) -> Report:
-    """Compare one case; the model is built once for each form of weighting."""
+    """Compare one case, in both forms of weighting."""
     report = Report(f"SCRD4AD {case['arch']} {case['size']} px")
     images, noisy = golden_batch(case["image_seed"], case["batch"], case["size"])
     loss = ContrastiveDistillationLoss()
     figures = case["eval"]
-    for weighting, suffix in (("outside", "weighted"), ("none", "unweighted")):
-        model = golden_model(case["arch"], weighting).model.eval()
+    model = golden_model(case["arch"]).eval()
+    for suffix in ("weighted", "unweighted"):
+        model.weighted = suffix == "weighted"
         with torch.no_grad():
             clean, student, log_weights = model.distil(images)
             spoiled = model.teacher(noisy)

@@ -32,7 +32,8 @@ def from_reference(source: str | Path | Mapping[str, Tensor], **init_args: Any) 
         >>> from anomalib_fsad.models.scrd4ad import from_reference
         >>> model = from_reference("scrd4ad.pth", scale_weighting="none")  # doctest: +SKIP
     """
-    state = dict(source) if isinstance(source, Mapping) else read_state_dict(Path(source))
+    given = source if isinstance(source, Mapping) else read_state_dict(Path(source))
+    state = {name.removeprefix("module."): value for name, value in given.items()}  # saved from several GPUs
     backbone = init_args.setdefault("backbone", reference_backbone(state))
     init_args.setdefault("pre_trained", False)
     model = SCRD4AD(**init_args)

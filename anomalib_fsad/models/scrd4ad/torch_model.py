@@ -64,9 +64,7 @@ class SCRD4ADModel(nn.Module):
         super().__init__()
         architecture = backbone.split(".", maxsplit=1)[0]
         self.decoder = _student(architecture, backbone)
-        self.bottleneck = get_bottleneck_layer(architecture, **BOTTLENECK_WIDTH.get(architecture, {}))
-        # Carried along from RD4AD and never called: with DDP, an unused parameter is an error.
-        del self.bottleneck.conv4, self.bottleneck.bn4
+        self.bottleneck = one_class_embedding(architecture)
         self.teacher = Teacher(backbone, stages=(1, 2, 3), pre_trained=pre_trained)
         self.scale_head = nn.Linear(2 * self.teacher.channels[-1], len(self.teacher.channels))
         self.weighted = scale_weighting == "outside"
@@ -110,6 +108,14 @@ class SCRD4ADModel(nn.Module):
         clean, student, log_weights = self.distil(images)
         distances = [pixel_cosine_distance(s, u) for s, u in zip(student, clean, strict=True)]
         return summed_map(distances, images.shape[-2:], None if log_weights is None else log_weights.exp())
+
+
+def one_class_embedding(architecture: str) -> nn.Module:
+    """RD4AD's bottleneck: the teacher's three scales become one, as wide as its blocks."""
+    bottleneck = get_bottleneck_layer(architecture, **BOTTLENECK_WIDTH.get(architecture, {}))
+    # Carried along from RD4AD and never called: with DDP, an unused parameter is an error.
+    del bottleneck.conv4, bottleneck.bn4
+    return bottleneck
 
 
 def _student(architecture: str, backbone: str) -> nn.Module:

@@ -21,6 +21,7 @@ def folder_arguments(root: Path) -> list[str]:
         "--data.train_batch_size=2",
         "--data.eval_batch_size=2",
         "--data.num_workers=0",
+        "--data.val_split_mode=same_as_test",
     ]
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from torch import Tensor, nn
 
 from anomalib_fsad import SCRD4AD
 from anomalib_fsad.models.scrd4ad import from_reference
+from anomalib_fsad.reference import convert
 from tests.parity.golden import golden_state
 from tests.parity.scrd4ad import check, reference_shapes
 
@@ -64,11 +64,14 @@ def test_other_weights_are_refused(state: dict[str, Tensor]) -> None:
 
 
 def test_an_import_becomes_a_checkpoint(state: dict[str, Tensor], tmp_path: Path) -> None:
-    """The recipe of the README."""
-    model = from_reference(state, scale_weighting="none", image_size=64)
-    trainer = Trainer(accelerator="cpu", logger=False)
-    trainer.strategy.connect(model)
-    trainer.save_checkpoint(tmp_path / "scrd4ad.ckpt")
-    loaded = SCRD4AD.load_from_checkpoint(tmp_path / "scrd4ad.ckpt", map_location="cpu")
-    for name, value in model.state_dict().items():
-        assert torch.equal(loaded.state_dict()[name], value)
+    torch.save(state, tmp_path / "authors.pth")
+    path = convert("SCRD4AD", tmp_path / "authors.pth", tmp_path / "own.ckpt", scale_weighting="none", image_size=64)
+    model = SCRD4AD.load_from_checkpoint(path, map_location="cpu")
+    assert not model.model.weighted
+    assert torch.equal(model.model.scale_head.weight, state["mlp.weight"])
+    assert torch.equal(model.model.decoder.layer1[0].conv1.weight, state["decoder.layer1.0.conv1.weight"])
+
+
+def test_names_from_several_gpus_are_understood(state: dict[str, Tensor]) -> None:
+    model = from_reference({f"module.{name}": value for name, value in state.items()}, image_size=64)
+    assert torch.equal(model.model.scale_head.weight, state["mlp.weight"])

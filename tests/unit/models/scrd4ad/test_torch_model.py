@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from anomalib_fsad.models.scrd4ad import ContrastiveDistillationLoss, SCRD4ADModel
+from anomalib_fsad.models.scrd4ad.torch_model import one_class_embedding
 
 
 @pytest.fixture(params=["outside", "none"])
@@ -109,5 +110,5 @@ def test_a_backbone_without_a_mirror_is_refused_before_any_download() -> None:
 
 def test_the_wide_bottleneck_is_as_wide_as_its_teacher() -> None:
     with torch.device("meta"):
-        wide, plain = (SCRD4ADModel(name, pre_trained=False) for name in ("wide_resnet50_2", "resnet50"))
-    assert wide.bottleneck.bn_layer[0].conv2.out_channels == 2 * plain.bottleneck.bn_layer[0].conv2.out_channels
+        wide, plain = (one_class_embedding(name) for name in ("wide_resnet50_2", "resnet50"))
+    assert wide.bn_layer[0].conv2.out_channels == 2 * plain.bn_layer[0].conv2.out_channels
