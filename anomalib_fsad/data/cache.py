@@ -56,6 +56,11 @@ class ImageStore:
         self._checked: set[str] = set()
         self._copies: dict[str, str] = {}
 
+    def __deepcopy__(self, memo: dict) -> "ImageStore":
+        """One store serves every copy and part of a dataset."""
+        del memo
+        return self
+
     def read(self, path: str) -> Tensor:
         """One image, C x H x W in [0, 1]."""
         pixels = self._pixels.get(path)

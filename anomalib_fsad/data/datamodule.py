@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """MedicalFewShot: one datamodule for episodic, few-shot and one-class experiments on medical images."""
 
-import json
 import logging
-import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
@@ -23,6 +20,7 @@ from anomalib_fsad.data.cache import GIB, CacheMode, ImageStore, default_cache_f
 from anomalib_fsad.data.dataset import FewShotDataset, model_resize
 from anomalib_fsad.data.decoding import parse_intensity
 from anomalib_fsad.data.episodes import EpisodeDraw, EpisodeSampler, FixedDraw
+from anomalib_fsad.data.plan import Plan, make_plan
 from anomalib_fsad.data.readers.discover import read_root, read_sets
 from anomalib_fsad.data.splits import Protocol
 from anomalib_fsad.data.synthetic import with_synthetic_anomalies
@@ -31,9 +29,6 @@ logger = logging.getLogger(__name__)
 
 Validation = Literal["held_out", "same_as_test"]
 OnError = Literal["raise", "skip"]
-
-HELD_OUT_SHARE = 0.2
-"""Of the target's normal training images in ``one_class``."""
 
 
 class MedicalFewShot(AnomalibDataModule):
@@ -96,6 +91,7 @@ class MedicalFewShot(AnomalibDataModule):
     val_data: FewShotDataset
     test_data: FewShotDataset
     support_data: FewShotDataset
+    seed: int
 
     def __init__(
         self,
@@ -149,6 +145,7 @@ class MedicalFewShot(AnomalibDataModule):
             if number < least:
                 msg = f"{option}={number} is too small: at least {least}."
                 raise ValueError(msg)
+        self.intensity = intensity
         parse_intensity(intensity)
         self.root = Path(root)
         self.category = target or ""
@@ -167,6 +164,7 @@ class MedicalFewShot(AnomalibDataModule):
         self.on_error = on_error
         folder = default_cache_folder() if cache_dir is None else Path(cache_dir)
         self.store = ImageStore(cache, int(cache_gib * GIB), folder, intensity)
+        self._table: pd.DataFrame | None = None
         self._scratch: TemporaryDirectory | None = None
 
     @property
@@ -194,7 +192,7 @@ class MedicalFewShot(AnomalibDataModule):
             self.train_data.categories,
             self.train_batch_size,
             same_category=self.same_category_batches,
-            seed=self.seed or 0,
+            seed=self.seed,
         )
         return DataLoader(
             self.train_data,
@@ -208,28 +206,25 @@ class MedicalFewShot(AnomalibDataModule):
 
     def _setup(self, _stage: str | None = None) -> None:
         table = self._read_table()
-        target = splits.choose_target(table, self.target)
-        self.category = target
+        self.category = target = splits.choose_target(table, self.target)
         episodic = self.protocol == "episodic"
         sources = splits.choose_sources(table, target, self.source_categories) if episodic else []
-        table = self._readable(table[table["category"].isin([target, *sources])].reset_index(drop=True))
-        support = self._support(table, target)
-        test = table[(table["category"] == target) & (table["split"] == "test")].reset_index(drop=True)
-        if test.empty:
-            msg = f"target={target!r} has no test images; choose another --data.target."
-            raise ValueError(msg)
-        train, val = self._train_and_val(table, target, sources, support)
-        if self.val == "same_as_test":
-            logger.warning(
-                "val=same_as_test: the threshold and the checkpoint are chosen with the test labels of %r. "
-                "Figures made this way are too good; the run's data.json says so.",
-                target,
-            )
-            val = test
-        self._make_datasets(train, val, test, support)
+        plan = make_plan(
+            self._readable(table[table["category"].isin([target, *sources])]),
+            target,
+            sources,
+            protocol=self.protocol,
+            k_shot=self.k_shot,
+            support_seed=self.support_seed,
+            few_shot_source=self.few_shot_source,
+            val_images=self.val_images,
+            seed=self.seed,
+            batch_size=self.train_batch_size if self.same_category_batches else None,
+        )
+        self._make_datasets(plan, self._validation(plan))
         if episodic:
-            self._draw_episodes(train, support)
-        self._report(target, sources)
+            self._draw_episodes(plan)
+        self._report(plan)
 
     def _create_test_split(self) -> None:
         """The splits are made in :meth:`_setup`."""
@@ -242,14 +237,15 @@ class MedicalFewShot(AnomalibDataModule):
         self.support_data.augmentations = model_resize(self.test_data.augmentations)
 
     def _read_table(self) -> pd.DataFrame:
-        if self.sets:
-            return read_sets(self.root, self.sets)
-        return read_root(self.root, self.reader, self.reader_args)
+        if self._table is None:
+            given = self.sets
+            self._table = read_sets(self.root, given) if given else read_root(self.root, self.reader, self.reader_args)
+        return self._table
 
     def _readable(self, table: pd.DataFrame) -> pd.DataFrame:
         """Leave out what cannot be read, if asked to."""
         if self.on_error == "raise":
-            return table
+            return table.reset_index(drop=True)
         errors = self.store.unreadable(table["image_path"], table["mask_path"])
         if errors:
             logger.warning("on_error=skip: %d of %d images are left out:", len(errors), len(table))
@@ -258,67 +254,39 @@ class MedicalFewShot(AnomalibDataModule):
         bad = [error.path for error in errors]
         return table[~table["image_path"].isin(bad) & ~table["mask_path"].isin(bad)].reset_index(drop=True)
 
-    def _support(self, table: pd.DataFrame, target: str) -> pd.DataFrame:
-        if self.few_shot_source is not None:
-            return splits.read_support_folder(self.few_shot_source, target, self.k_shot, self.support_seed)
-        return splits.choose_support(table, target, self.k_shot, self.support_seed)
-
-    def _train_and_val(
-        self, table: pd.DataFrame, target: str, sources: Sequence[str], support: pd.DataFrame
-    ) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """What is trained on, and what chooses the threshold and the checkpoint."""
-        seed = self.seed or 0
-        if self.protocol == "episodic":
-            train = splits.normals(table, "train", sources)
-            missing = set(sources) - set(train["category"])
-            if missing:
-                msg = f"source_categories: {sorted(missing)} have no normal training images; leave them out."
-                raise ValueError(msg)
-            splits.require_episodes(train, self.k_shot, self.train_batch_size if self.same_category_batches else None)
-            tests = table[table["category"].isin(sources) & (table["split"] == "test")]
-            val = splits.few_of_each(tests, self.val_images, seed)
-            if val["label_index"].nunique() == len(("normal", "abnormal")):
-                return train, val
-            logger.warning("The sources have no labelled test images: validating on synthetic anomalies of theirs.")
-            train, held = splits.hold_out(train, self.val_images, HELD_OUT_SHARE, seed)
-            return train, self._synthetic(held)
-        pool = splits.normals(table, "train", [target])
-        beyond = pool[~pool["image_path"].isin(support["image_path"])].reset_index(drop=True)
-        train = support
-        if self.protocol == "one_class":
-            stay, held = splits.hold_out(beyond, self.val_images, HELD_OUT_SHARE, seed)
-            own = support if self.few_shot_source is None else support.iloc[:0]
-            train = pd.concat([own, stay], ignore_index=True)
-        else:
-            _, held = splits.hold_out(beyond, self.val_images, 1.0, seed)
-        if held.empty:
-            logger.warning("No normal images are left to hold out: the threshold comes from the training images.")
-            held = train
-        return train, self._synthetic(held)
-
-    def _synthetic(self, held: pd.DataFrame) -> pd.DataFrame:
-        self.store.check(held["image_path"])
+    def _validation(self, plan: Plan) -> pd.DataFrame:
+        """What the threshold and the checkpoint are chosen with."""
+        if self.val == "same_as_test":
+            logger.warning(
+                "val=same_as_test: the threshold and the checkpoint are chosen with the test labels of %r. "
+                "Figures made this way are too good; the run's data.json says so.",
+                plan.target,
+            )
+            return plan.test
+        if not plan.synthetic:
+            return plan.val
+        self.store.check(plan.val["image_path"])
         self._scratch = TemporaryDirectory(prefix="anomalib_fsad_")
-        return with_synthetic_anomalies(held, self.store.read, Path(self._scratch.name), self.seed or 0)
+        return with_synthetic_anomalies(plan.val, self.store.read, Path(self._scratch.name), self.seed)
 
-    def _make_datasets(self, train: pd.DataFrame, val: pd.DataFrame, test: pd.DataFrame, support: pd.DataFrame) -> None:
-        task = TaskType.SEGMENTATION if splits.has_masks(test) else TaskType.CLASSIFICATION
+    def _make_datasets(self, plan: Plan, val: pd.DataFrame) -> None:
+        task = TaskType.SEGMENTATION if splits.has_masks(plan.test) else TaskType.CLASSIFICATION
         val_task = TaskType.SEGMENTATION if splits.has_masks(val) else TaskType.CLASSIFICATION
-        self.train_data = FewShotDataset(train, self.store, task)
+        self.train_data = FewShotDataset(plan.train, self.store, task)
         self.val_data = FewShotDataset(val, self.store, val_task)
-        self.test_data = FewShotDataset(test, self.store, task)
-        self.support_data = FewShotDataset(support, self.store)
+        self.test_data = FewShotDataset(plan.test, self.store, task)
+        self.support_data = FewShotDataset(plan.support, self.store)
 
-    def _draw_episodes(self, train: pd.DataFrame, support: pd.DataFrame) -> None:
-        data, seed = self.train_data, self.seed or 0
+    def _draw_episodes(self, plan: Plan) -> None:
+        """Supports for training, afresh each epoch, and for validation, the same ones throughout."""
+        train, val = self.train_data, self.val_data
         if not self.same_category_batches:
-            data.draw = EpisodeDraw(data.paths, data.categories, self.k_shot, seed)
-        supports: dict[str, list[str]] = {}
-        for category in dict.fromkeys(self.val_data.categories):
-            own = support if category == self.category else None
-            chosen = splits.choose_support(train, category, self.k_shot, self.support_seed) if own is None else own
+            train.draw = EpisodeDraw(train.paths, train.categories, self.k_shot, self.seed)
+        supports = {plan.target: self.support_files}
+        for category in plan.sources:
+            chosen = splits.choose_support(plan.train, category, self.k_shot, self.support_seed)
             supports[category] = list(chosen["image_path"])
-        self.val_data.draw = FixedDraw(self.val_data.categories, supports)
+        val.draw = FixedDraw({name: supports[name] for name in dict.fromkeys(val.categories)})
 
     def _prepare_images(self, stage: str | None) -> None:
         """Check what will be evaluated and cache what will be trained on."""
@@ -333,28 +301,16 @@ class MedicalFewShot(AnomalibDataModule):
             self.store.fill([*self.train_data.paths, *(path for paths in fixed for path in paths)])
 
     @rank_zero_only
-    def _report(self, target: str, sources: Sequence[str]) -> None:
+    def _report(self, plan: Plan) -> None:
         """Print the table of images and leave a record beside the results."""
-        counted = report.counts(
-            self.train_data.samples, self.val_data.samples, self.test_data.samples, self.support_data.samples
-        )
-        console = Console(stderr=True)
-        title = f"MedicalFewShot: {self.protocol}, {self.k_shot}-shot, target {target}"
-        console.print(report.setup_table(title, counted, target))
+        datasets = (self.train_data, self.val_data, self.test_data, self.support_data)
+        counted = report.counts(*(data.samples for data in datasets))
+        title = f"MedicalFewShot: {self.protocol}, {self.k_shot}-shot, target {plan.target}"
+        Console(stderr=True).print(report.setup_table(title, counted, plan.target))
         for path in self.support_files:
             logger.info("support image: %s", path)
         results = getattr(self.trainer, "default_root_dir", None)
-        if results is None:
-            return
-        options: Mapping[str, Any] = {
-            "protocol": self.protocol,
-            "target": target,
-            "sources": list(sources),
-            "k_shot": self.k_shot,
-            "support_seed": self.support_seed,
-            "val": self.val,
-            "seed": self.seed,
-        }
-        Path(results).mkdir(parents=True, exist_ok=True)
-        content = report.record(dict(options), counted, self.support_files)
-        (Path(results) / "data.json").write_text(json.dumps(content, indent=2) + os.linesep)
+        if results is not None and Path(results).resolve() != Path.cwd():  # a trainer that was given no folder
+            options = {name: getattr(self, name) for name in report.RECORDED}
+            options |= {"target": plan.target, "sources": plan.sources}
+            report.write_record(Path(results) / "data.json", options, counted, self.support_files)

@@ -2,6 +2,7 @@
 """A table of images as an anomalib dataset whose items may carry support images."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -16,6 +17,15 @@ from anomalib_fsad.data.batch import FewShotBatch, FewShotItem
 from anomalib_fsad.data.cache import ImageStore
 from anomalib_fsad.data.decoding import read_mask
 from anomalib_fsad.data.episodes import EpisodeDraw, FixedDraw
+
+
+class Sample(NamedTuple):
+    """What of a row of the table makes an item."""
+
+    image_path: str
+    label_index: int
+    category: str
+    mask_path: str
 
 
 class FewShotDataset(AnomalibDataset):
@@ -42,6 +52,7 @@ class FewShotDataset(AnomalibDataset):
         self.samples.attrs["task"] = TaskType(task).value
         self.store = store
         self.draw: EpisodeDraw | FixedDraw | None = None
+        self._plain: tuple[pd.DataFrame, list[Sample]] | None = None
 
     @property
     def paths(self) -> list[str]:
@@ -65,7 +76,7 @@ class FewShotDataset(AnomalibDataset):
     def __getitem__(self, index: int) -> FewShotItem:
         """The query at ``index``, and its supports of that epoch."""
         epoch, row = divmod(int(index), len(self))
-        sample = self.samples.iloc[row]
+        sample = self._sample(row)
         image = Image(self.store.read(sample.image_path))
         mask = self._mask(sample, image.shape[-2:])
         if self.augmentations is not None and mask is not None:
@@ -78,18 +89,27 @@ class FewShotDataset(AnomalibDataset):
             gt_label=torch.tensor(int(sample.label_index)),
             image_path=self.store.shown_as(sample.image_path),
             mask_path=sample.mask_path if mask is not None else None,
-            support=None if self.draw is None else self._supports(self.draw(row, epoch), image.shape[-2:]),
+            support=None
+            if self.draw is None
+            else self._supports(self.draw(sample.image_path, sample.category, epoch), image.shape[-2:]),
             category=sample.category,
         )
+
+    def _sample(self, row: int) -> Sample:
+        """A row of the table, as plain data: pandas takes longer to give it than a cached image to read."""
+        if self._plain is None or self._plain[0] is not self.samples:
+            columns = (self.samples[name].tolist() for name in Sample._fields)
+            self._plain = (self.samples, [Sample(*values) for values in zip(*columns, strict=True)])
+        return self._plain[1][row]
 
     def _supports(self, paths: Sequence[str], size: Sequence[int]) -> Image:
         """K x C x H x W."""
         images = [Image(self.store.read(path)) for path in paths]
-        if self.augmentations is not None:
+        if not (self.augmentations is None or isinstance(self.augmentations, Resize)):
             images = [self.augmentations(image) for image in images]
         return Image(torch.stack([_at_size(image, size) for image in images]))
 
-    def _mask(self, sample: pd.Series, size: Sequence[int]) -> Mask | None:
+    def _mask(self, sample: Sample, size: Sequence[int]) -> Mask | None:
         if self.task != TaskType.SEGMENTATION:
             return None
         if sample.label_index == LabelName.NORMAL or not sample.mask_path:

@@ -23,23 +23,23 @@ class EpisodeDraw:
 
     Example:
         >>> draw = EpisodeDraw(["a0", "a1", "a2", "b0", "b1", "b2"], list("aaabbb"), k_shot=2, seed=0)
-        >>> sorted(draw(row=1, epoch=0))
+        >>> sorted(draw("a1", "a", epoch=0))
         ['a0', 'a2']
     """
 
     def __init__(self, paths: Sequence[str], categories: Sequence[str], k_shot: int, seed: int) -> None:
         self.paths = list(paths)
-        self.categories = list(categories)
         self.k_shot = k_shot
         self.seed = seed
-        names = np.asarray(self.categories)
-        self.rows_of = {name: np.flatnonzero(names == name) for name in dict.fromkeys(self.categories)}
+        self.row_of = {path: row for row, path in enumerate(self.paths)}
+        names = np.asarray(categories)
+        self.rows_of = {str(name): np.flatnonzero(names == name) for name in np.unique(names)}
 
-    def __call__(self, row: int, epoch: int) -> list[str]:
-        """Paths of the supports of the query in ``row``."""
-        rows = self.rows_of[self.categories[row]]
+    def __call__(self, path: str, category: str, epoch: int) -> list[str]:
+        """Paths of the supports of the query at ``path``."""
+        row, rows = self.row_of[path], self.rows_of[category]
         others = rows[rows != row]
-        drawn = np.random.default_rng([self.seed, epoch, row]).choice(others, self.k_shot, replace=False)
+        drawn = np.random.default_rng([self.seed, epoch, row]).permutation(others)[: self.k_shot]
         return [self.paths[i] for i in drawn]
 
 
@@ -47,18 +47,16 @@ class FixedDraw:
     """The same K images for every query of a category, as at test time.
 
     Args:
-        categories: the category of each query.
         supports: the support paths of each category.
     """
 
-    def __init__(self, categories: Sequence[str], supports: Mapping[str, Sequence[str]]) -> None:
-        self.categories = list(categories)
+    def __init__(self, supports: Mapping[str, Sequence[str]]) -> None:
         self.supports = {name: list(paths) for name, paths in supports.items()}
 
-    def __call__(self, row: int, epoch: int) -> list[str]:
-        """Paths of the supports of the query in ``row``."""
-        del epoch
-        return self.supports[self.categories[row]]
+    def __call__(self, path: str, category: str, epoch: int) -> list[str]:
+        """Paths of the supports of a query of ``category``."""
+        del path, epoch
+        return self.supports[category]
 
 
 class EpisodeSampler(DistributedSampler[int]):

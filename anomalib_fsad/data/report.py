@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What went into an experiment, for the eye (a table) and for the record (plain data)."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.table import Table
+
+RECORDED = ("protocol", "k_shot", "support_seed", "val", "val_images", "same_category_batches", "intensity", "seed")
+"""The options of the datamodule that the record names."""
 
 COLUMNS = ("train normal", "validation", "test normal", "test abnormal", "support")
 
@@ -22,18 +26,20 @@ def counts(
 
 
 def setup_table(title: str, counted: dict[str, dict[str, int]], target: str) -> Table:
-    """The counts as a table, the target last."""
+    """The counts as a table, the target last and in bold."""
     table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("category")
+    table.add_column("category", min_width=max(len(name) for name in counted))
     for name in COLUMNS:
         table.add_column(name, justify="right")
     for category in sorted(counted, key=lambda name: (name == target, name)):
         numbers = [str(counted[category][role] or "-") for role in COLUMNS]
-        mark = " (target)" if category == target else ""
-        table.add_row(category + mark, *numbers, style="bold" if mark else None)
+        table.add_row(category, *numbers, style="bold" if category == target else None)
     return table
 
 
-def record(options: dict[str, Any], counted: dict[str, dict[str, int]], support: Sequence[str]) -> dict[str, Any]:
-    """What ``data.json`` in the results holds."""
-    return {**options, "support": [str(Path(path)) for path in support], "images": counted}
+def write_record(
+    path: Path, options: Mapping[str, Any], counted: dict[str, dict[str, int]], support: Sequence[str]
+) -> None:
+    """Write options, counts and the names of the support images as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**options, "support": list(support), "images": counted}, indent=2) + "\n")

@@ -88,9 +88,10 @@ def read_support_folder(folder: Path, category: str, k_shot: int, seed: int) -> 
     return to_table([Sample(found[i], "support", abnormal=False, split="train") for i in chosen], category)
 
 
-def require_episodes(train: pd.DataFrame, k_shot: int, batch_size: int | None) -> None:
+def require_episodes(train: pd.DataFrame, sources: Sequence[str], k_shot: int, batch_size: int | None) -> None:
     """See that each source can fill an episode: a query and K others, or one batch of ``batch_size``."""
-    for category, count in train["category"].value_counts().items():
+    for category in sources:
+        count = int((train["category"] == category).sum())
         if count < k_shot + 1:
             msg = (
                 f"k_shot={k_shot}: source {category!r} has {count} normal training images, but an episode needs a "

@@ -365,6 +365,18 @@ def test_plain_data_as_the_benchmark_gives_it(phantom_root: Path, monkeypatch: p
     assert set(data.train_data.categories) == {"fundus", "histology"}
 
 
+def test_a_part_of_the_training_set_draws_the_same_supports(medical: Make) -> None:
+    """``subsample`` is anomalib's way to take some of the images."""
+    data = medical()
+    data.setup()
+    part = data.train_data.subsample([3, 7])
+    assert len(part) == 2
+    for item, whole in zip(part, (data.train_data[3], data.train_data[7]), strict=True):
+        assert item.image_path == whole.image_path
+        assert torch.equal(item.support, whole.support)
+    assert part.store is data.store
+
+
 def test_one_set_needs_no_target(medical: Make, phantom_root: Path) -> None:
     data = medical(root=phantom_root / "histology", target=None, protocol="one_class")
     data.setup()

@@ -25,30 +25,33 @@ def sampler(world: int = 1, rank: int = 0, **options) -> EpisodeSampler:
 @settings(deadline=None, max_examples=50)
 @given(row=st.integers(0, len(PATHS) - 1), epoch=st.integers(0, 99), k=st.integers(1, 4), seed=st.integers(0, 9))
 def test_supports_are_others_of_the_same_category(row: int, epoch: int, k: int, seed: int) -> None:
-    drawn = EpisodeDraw(PATHS, CATEGORIES, k, seed)(row, epoch)
+    drawn = EpisodeDraw(PATHS, CATEGORIES, k, seed)(PATHS[row], CATEGORIES[row], epoch)
     assert len(set(drawn)) == k
     assert PATHS[row] not in drawn
     assert {path[0] for path in drawn} == {CATEGORIES[row]}
 
 
 def test_supports_change_with_epoch_sample_and_seed_only() -> None:
-    draw = EpisodeDraw(PATHS, CATEGORIES, 2, seed=0)
-    again = EpisodeDraw(PATHS, CATEGORIES, 2, seed=0)
-    first = [draw(row, 0) for row in range(len(PATHS))]
-    assert first == [again(row, 0) for row in reversed(range(len(PATHS)))][::-1]
-    assert first != [draw(row, 1) for row in range(len(PATHS))]
-    assert first != [EpisodeDraw(PATHS, CATEGORIES, 2, seed=1)(row, 0) for row in range(len(PATHS))]
+    def epoch(number: int, seed: int, queries: list[tuple[str, str]]) -> list[list[str]]:
+        draw = EpisodeDraw(PATHS, CATEGORIES, 2, seed)
+        return [draw(path, category, number) for path, category in queries]
+
+    queries = list(zip(PATHS, CATEGORIES, strict=True))
+    first = epoch(0, 0, queries)
+    assert first == epoch(0, 0, queries[::-1])[::-1]
+    assert first != epoch(1, 0, queries)
+    assert first != epoch(0, 1, queries)
 
 
 def test_over_the_epochs_every_image_serves_as_support() -> None:
     draw = EpisodeDraw(PATHS, CATEGORIES, 2, seed=0)
-    seen = {path for epoch in range(20) for path in draw(0, epoch)}
+    seen = {path for epoch in range(20) for path in draw(PATHS[0], "a", epoch)}
     assert seen == {path for path, name in zip(PATHS, CATEGORIES, strict=True) if name == "a"} - {PATHS[0]}
 
 
 def test_fixed_supports() -> None:
-    draw = FixedDraw(["a", "b"], {"a": ["x"], "b": ["y"]})
-    assert [draw(0, 0), draw(1, 0), draw(1, 5)] == [["x"], ["y"], ["y"]]
+    draw = FixedDraw({"a": ["x"], "b": ["y"]})
+    assert [draw("1", "a", 0), draw("2", "b", 0), draw("3", "b", 5)] == [["x"], ["y"], ["y"]]
 
 
 @settings(deadline=None, max_examples=40)

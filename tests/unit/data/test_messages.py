@@ -70,6 +70,22 @@ def test_an_only_category_has_nothing_to_learn_from(medical: Make, phantom_root:
         data.setup()
 
 
+def test_a_source_without_training_images(medical: Make, own_root: Path) -> None:
+    shutil.rmtree(own_root / "head_ct/train")
+    (own_root / "head_ct/train/good").mkdir(parents=True)
+    data = medical(root=own_root)
+    with pytest.raises(ValueError, match=r"k_shot=2: source 'head_ct' has 0 normal training images"):
+        data.setup()
+
+
+def test_one_class_beside_a_support_folder_needs_images(medical: Make, own_root: Path, phantom_root: Path) -> None:
+    for path in (own_root / "fundus/train/good").iterdir():
+        path.unlink()
+    data = medical(root=own_root, protocol="one_class", few_shot_source=phantom_root / "fundus/train/good")
+    with pytest.raises(ValueError, match=r"protocol='one_class': target 'fundus' has no normal training images"):
+        data.setup()
+
+
 @pytest.fixture
 def own_root(phantom_root: Path, tmp_path: Path) -> Path:
     """A copy of two organs that a test may spoil."""
