@@ -12,6 +12,7 @@ from benchmarks.summary import MAIN
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 OUR_COLOUR, THEIR_COLOUR = "tab:red", "tab:blue"
 
@@ -35,7 +36,8 @@ def draw_plots(summary: pd.DataFrame, worth: pd.DataFrame, folder: Path) -> list
 
 
 def _save(draw: object, table: pd.DataFrame, file: Path, panels: int) -> Path:
-    figure, axes = plt.subplots(1, panels, figsize=(4.2 * panels if panels > 1 else 7, 3.6), squeeze=False)
+    size = (4.2 * panels if panels > 1 else 7, 3.6)
+    figure, axes = plt.subplots(1, panels, figsize=size, squeeze=False, sharex=True)
     if panels == 1:
         draw(axes[0, 0], table)  # type: ignore[operator]
     else:
@@ -70,10 +72,18 @@ def _latency(axis: Axes, rows: pd.DataFrame) -> None:
     for _, row in rows.iterrows():
         place = (row["ms_per_image"], 100 * row[f"{MAIN}_mean"])
         axis.annotate(row["model"], place, textcoords="offset points", xytext=(6, 4), fontsize=7)
-    axis.set_xscale("log")
-    axis.margins(x=0.25, y=0.15)
+    _log_axis(axis)
+    axis.margins(x=0.3, y=0.15)
     axis.set_xlabel("ms per image (area: peak memory)")
     axis.set_ylabel("image AUROC (%)")
+
+
+def _log_axis(axis: Axes) -> None:
+    """Ticks at 1, 2 and 5, written out."""
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(ScalarFormatter())
+    axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _leak(axis: Axes, worth: pd.DataFrame) -> None:
@@ -111,7 +121,7 @@ def draw_forms(speed: pd.DataFrame, summary: pd.DataFrame, setting: str, file: P
         axis.annotate(str(model), place, textcoords="offset points", xytext=(6, 3), fontsize=8)
     for form, marker in markers.items():
         axis.plot([], [], marker, color="grey", label=form)
-    axis.set_xscale("log")
+    _log_axis(axis)
     axis.margins(x=0.2)
     axis.set_xlabel("ms per image")
     axis.set_ylabel(f"image AUROC (%), {setting}")

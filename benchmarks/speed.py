@@ -26,6 +26,7 @@ import torch
 from anomalib.data import ImageBatch, get_datamodule
 from anomalib.engine import Engine
 from anomalib.models import AnomalibModule
+from lightning.fabric.utilities import move_data_to_device
 
 from anomalib_fsad.plugin import register
 from benchmarks.building import build_model
@@ -180,7 +181,7 @@ def markdown(rows: pd.DataFrame) -> str:
 def _training_batch(datamodule: Any, batch_size: int, device: torch.device, memory: torch.memory_format) -> ImageBatch:
     """A batch from the training set, supports included where the protocol has them."""
     datamodule.train_batch_size = batch_size
-    batch = next(iter(datamodule.train_dataloader())).to(device)
+    batch = move_data_to_device(next(iter(datamodule.train_dataloader())), device)
     batch.image = batch.image.to(memory_format=memory)
     return batch
 
