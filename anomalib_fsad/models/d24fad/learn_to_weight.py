@@ -7,6 +7,7 @@ a = softmax over j of <Q, K_j> / sqrt(C), reference = sum_j a_j V_j.
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,8 @@ def weigh_references(query: Tensor, keys: Tensor, values: Tensor) -> tuple[Tenso
     """
     scale = math.sqrt(query.shape[1])
     # The products run over C*H*W numbers: too many for half precision.
-    with torch.autocast(query.device.type, enabled=False):
+    autocast = torch.is_autocast_enabled(query.device.type)
+    with torch.autocast(query.device.type, enabled=False) if autocast else nullcontext():
         q = query.flatten(1).float()  # B x D
         k = keys.flatten(-3).float()  # (B x) K x D
         v = values.flatten(-3).float()

@@ -108,16 +108,18 @@ class D24FADModel(nn.Module):
 
     def set_support(self, images: Tensor) -> None:
         """Make pre-processed normal images, K x 3 x H x W, the references of all that is scored from now on."""
-        self.support.images = images.detach().to(next(self.student.parameters()).device)
+        # A trainer's predictions run in inference mode, and a tensor made there can never be exported.
+        with torch.inference_mode(mode=False):
+            self.support.images = images.detach().clone().to(next(self.student.parameters()).device)
         self.encode_support()
 
-    @torch.no_grad()
     def encode_support(self) -> None:
         """Describe the references by the present weights; called whenever either has changed."""
         training = self.training
         self.eval()
-        values = self.decode(self.teacher(self.support.images)[-1])
-        self.support.hold(values, self.l2w.keys(values))
+        with torch.inference_mode(mode=False), torch.no_grad():
+            values = self.decode(self.teacher(self.support.images)[-1])
+            self.support.hold(values, self.l2w.keys(values))
         self.train(training)
 
     def forward(self, images: Tensor) -> InferenceBatch:

@@ -95,3 +95,10 @@ def test_image_score_mean(images):
     model.set_support(torch.rand(2, 3, 64, 64))
     predictions = model(images)
     torch.testing.assert_close(predictions.pred_score, predictions.anomaly_map.mean(dim=(1, 2, 3)))
+
+
+def test_references_set_in_inference_mode_can_be_exported(images):
+    model = D24FADModel("resnet18", pre_trained=False).eval()
+    with torch.inference_mode():
+        model.set_support(torch.rand(2, 3, 64, 64))
+    assert not any(buffer.is_inference() for buffer in model.support.buffers())
