@@ -20,9 +20,15 @@ def activate() -> None:
     if "anomalib.models" in sys.modules:
         register()
     else:
-        from anomalib_fsad.startup._anomalib_fsad_startup import wait_for_anomalib
+        _start_up_module().wait_for_anomalib()
 
-        wait_for_anomalib()
+
+def _start_up_module() -> ModuleType:
+    """The start-up hook: at the root of site-packages where this is installed, in the package in a source tree."""
+    try:
+        return import_module("_anomalib_fsad_startup")
+    except ModuleNotFoundError:
+        return import_module("anomalib_fsad.startup._anomalib_fsad_startup")
 
 
 def register() -> None:
