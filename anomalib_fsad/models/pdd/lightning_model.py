@@ -123,8 +123,8 @@ class PDD(HostMixin, AnomalibModule):
         """Make room for the teachers' features."""
         if self.cache_teachers == "none":
             return
-        datamodule = getattr(self.trainer, "datamodule", None)
-        if getattr(getattr(datamodule, "train_data", None), "augmentations", None) is not None:
+        # Not the dataset's own, among which is the model's resize.
+        if getattr(getattr(self.trainer, "datamodule", None), "train_augmentations", None) is not None:
             msg = (
                 f"cache_teachers={self.cache_teachers} needs the same images in every epoch, but the datamodule "
                 "augments them: pass cache_teachers=none, or leave out train_augmentations."

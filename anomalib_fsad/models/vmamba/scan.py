@@ -7,7 +7,7 @@
 B batch, K directions that share one B and C each, D channels, N states, L steps. Shapes throughout:
 u, delta, y: B K D L    A: K D N, negative    B, C: B K N L    D: K D    delta_bias: K D
 
-``scan_plain`` is the recurrence as it stands. ``scan_chunked`` gives the same in down to ``2 sqrt(2 L)`` steps: it
+``scan_plain`` is the recurrence as it stands. ``scan_chunked`` gives the same in down to ``sqrt(L)`` steps: it
 cuts L into chunks and runs them side by side, once to learn with which state each chunk ends, and again from the state
 that the chunks before it hand on. Both exponentiate nothing but ``delta A <= 0``, so no delta can overflow them.
 """
@@ -85,8 +85,8 @@ def default_chunk(batch: int, K: int, D: int, N: int, length: int) -> int:
 
 
 def least_steps(length: int) -> int:
-    """The chunk with the fewest steps over all: one within a chunk costs twice (and more) one between chunks."""
-    return max(1, math.ceil(math.sqrt(length / 2)))
+    """A chunk with few steps over all: those within it count twice, those over the chunks are logarithmic."""
+    return max(1, math.ceil(math.sqrt(length) / 2))
 
 
 def scan_chunked(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int | None = None) -> Tensor:
@@ -104,30 +104,47 @@ def scan_chunked(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, chun
         padded = F.pad(sequence, (0, chunks * chunk - length)) if length % chunk else sequence
         return padded.reshape(batch, K, -1, chunks, chunk).permute(4, 0, 3, 1, 2).contiguous()
 
-    deltas = in_chunks(delta)
+    # Channels last, the long axis contiguous: A is K N D, the state B S K N D.
+    A = A.transpose(1, 2)
+    deltas = in_chunks(delta).unsqueeze(-2)  # T B S K 1 D
     delta_steps = deltas.unbind()
-    input_steps = in_chunks(delta * u).unbind()
-    B_steps = in_chunks(B).unbind()
-    C_steps = in_chunks(C).unbind()
-    A = A.transpose(1, 2)  # K N D, channels last: the long axis is the contiguous one
+    input_steps = in_chunks(delta * u).unsqueeze(-2).unbind()
+    B_steps = in_chunks(B).unsqueeze(-1).unbind()  # B S K N 1 each
+    C_steps = in_chunks(C).unsqueeze(-2).unbind()  # B S K 1 N each
 
     def advance(h: Tensor, t: int) -> Tensor:
-        decay = (delta_steps[t].unsqueeze(-2) * A).exp_()
-        return decay.mul_(h).addcmul_(B_steps[t].unsqueeze(-1), input_steps[t].unsqueeze(-2))
+        decay = (delta_steps[t] * A).exp_()
+        return decay.mul_(h).addcmul_(B_steps[t], input_steps[t])
 
-    h = torch.zeros(batch, chunks, K, A.shape[1], D, dtype=u.dtype, device=u.device)  # B S K N D
+    h = torch.zeros(batch, chunks, K, A.shape[1], D, dtype=u.dtype, device=u.device)
     if chunks > 1:
         for t in range(chunk):
             h = advance(h, t)
         # A chunk as a whole is one step of the same recurrence: its decay is that of the sum of its deltas.
-        decays = torch.exp(deltas.sum(0).unsqueeze(-2) * A).unbind(1)
-        start = [torch.zeros_like(decays[0])]
-        for decay, end in zip(decays[:-1], h.unbind(1), strict=False):
-            start.append(decay * start[-1] + end)
-        h = torch.stack(start, dim=1)
+        h = states_before(torch.exp(deltas.sum(0) * A), h)
     y = []
     for t in range(chunk):
         h = advance(h, t)
-        y.append(torch.matmul(C_steps[t].unsqueeze(-2), h))  # B S K 1 D
+        y.append(torch.matmul(C_steps[t], h))  # B S K 1 D
     joined = torch.stack(y, dim=2).squeeze(-2)  # B S T K D
     return joined.reshape(batch, chunks * chunk, K, D)[:, :length].permute(0, 2, 3, 1)
+
+
+def states_before(decays: Tensor, ends: Tensor) -> Tensor:
+    """The state that each chunk starts from, by doubling: after k rounds a chunk knows the 2^k before it.
+
+    Args:
+        decays: what each chunk leaves of the state before it: B S K N D.
+        ends: the state that each chunk ends with if it starts from nothing.
+    """
+    reach = 1
+    while reach < ends.shape[1] - 1:
+        ends = ends + decays * _later(ends, reach)
+        decays = decays * _later(decays, reach)
+        reach *= 2
+    return _later(ends, 1)
+
+
+def _later(states: Tensor, chunks: int) -> Tensor:
+    """Each chunk gets what an earlier one has, the first ones get zeros."""
+    return F.pad(states.narrow(1, 0, states.shape[1] - chunks), (0, 0, 0, 0, 0, 0, chunks, 0))

@@ -115,4 +115,4 @@ def test_images_of_a_batch_do_not_touch():
 @given(st.integers(1, 16), st.integers(1, 2048), st.integers(1, 5000))
 def test_default_chunk_is_a_chunk(batch, channels, length):
     assert default_chunk(batch, 4, channels, 16, length) >= 1
-    assert least_steps(length) + math.ceil(length / least_steps(length)) <= 2 + 2.2 * math.sqrt(length)
+    assert 1 <= least_steps(length) <= math.sqrt(length) / 2 + 1

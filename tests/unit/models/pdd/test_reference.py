@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The authors' checkpoints, in the small: the same names around a smaller network."""
+
+import pytest
+import torch
+
+from anomalib_fsad import PDD
+from anomalib_fsad.models.pdd import from_reference
+from tests.parity.golden import golden_state
+from tests.parity.pdd import reference_name
+from tests.unit.models.pdd.conftest import TINY
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    """Fusion, priors and shared students under the authors' names."""
+    state = PDD(**TINY).model.state_dict()
+    return golden_state(
+        {reference_name(name): v.shape for name, v in state.items() if not name.startswith("teachers.")}
+    )
+
+
+def test_the_authors_names(decoder):
+    parts = {name.split(".")[0] for name in decoder}
+    assert parts == {"layer1", "layer2", "layer3", "mlp", "up_dim_v_r1", "up_dim_v_r2", "up_dim_v_r3", "up_dim_v_r4"}
+    adapter = {name.split(".")[1] for name in decoder if name.startswith("up_dim_v_r1.")}
+    assert adapter == {"conv1", "bn1", "conv2", "bn2", "conv3", "bn3", "residual_proj"}
+    assert {".".join(name.split(".")[1:3]) for name in decoder if name.startswith("mlp.")} == {
+        "shared_transform.0",
+        "shared_transform.1",
+        "branch1.weight",
+        "branch2.weight",
+    }
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_every_tensor_arrives(decoder, share, tmp_path):
+    torch.save({"decoder": decoder}, tmp_path / "pdd.pth")
+    model = from_reference(tmp_path / "pdd.pth", **TINY, share_students=share)
+    state = model.model.state_dict()
+    for name, value in state.items():
+        if not name.startswith("teachers."):
+            assert torch.equal(value, decoder[reference_name(name.removeprefix("plain_"))]), name
+
+
+@pytest.mark.parametrize("change", ["missing", "unknown"])
+def test_other_weights_are_refused(decoder, change):
+    state = dict(decoder)
+    if change == "missing":
+        del state["mlp.branch2.weight"]
+    else:
+        state["mlp.branch3.weight"] = torch.ones(1)
+    with pytest.raises(ValueError, match=r"teachers=\['resnet18', 'vmamba_atto'\].*mpa\.branch"):
+        from_reference(state, **TINY)
