@@ -25,7 +25,7 @@ def benchmark(tmp_path, monkeypatch):
         content["benchmark"]["seed"] = {"grid": seeds}
         content["benchmark"]["data"]["init_args"] |= {"root": str(tmp_path / "data"), "target": {"grid": ["fundus"]}}
         content["benchmark"]["data"]["init_args"]["reader_args"] = {"image_size": 64, "n_train": 6, "n_test": 3}
-        content["benchmark"]["data"]["init_args"]["train_batch_size"] = 4
+        content["benchmark"]["data"]["init_args"] |= {"train_batch_size": 4, "source_categories": ["head_ct"]}
         config = tmp_path / f"{name}.yaml"
         config.write_text(yaml.safe_dump(content))
         before = set(tmp_path.glob("runs/benchmark/*/results.csv"))
