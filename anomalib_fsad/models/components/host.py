@@ -60,9 +60,14 @@ class HostMixin(LightningModule):
         return arguments
 
     def setup(self, stage: str | None = None) -> None:
-        """Seed everything before a fit: anomalib's ``--seed_everything`` has no effect."""
-        if stage == "fit" and self.seed is not None:
-            seed_everything(self.seed, workers=True, verbose=False)
+        """Seed everything before a fit, since anomalib's ``--seed_everything`` has no effect.
+
+        And leave the eval mode that an earlier evaluation or export put the model in, since Lightning does not.
+        """
+        if stage == "fit":
+            self.train()
+            if self.seed is not None:
+                seed_everything(self.seed, workers=True, verbose=False)
 
     def on_before_backward(self, loss: Tensor) -> None:
         """Stop at a loss that is no number, instead of training on."""

@@ -18,12 +18,13 @@ from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import Resize
 
 from anomalib_fsad import SCRD4AD
+from anomalib_fsad.models.scrd4ad.loss import scale_distances
 from tests.unit.models.scrd4ad.conftest import TINY
 
 BARE: dict[str, Any] = {**TINY, "post_processor": False, "evaluator": False, "visualizer": False}
 
 
-def fit(model: LightningModule, root: Path, **options: Any) -> Trainer:
+def fit(model: LightningModule, root: Path, max_epochs: int = 1, **options: Any) -> Trainer:
     images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     loader = DataLoader(images, batch_size=2, collate_fn=lambda items: ImageBatch(image=torch.stack(items)))
     quiet = {
@@ -32,7 +33,7 @@ def fit(model: LightningModule, root: Path, **options: Any) -> Trainer:
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
-    trainer = Trainer(accelerator="cpu", max_epochs=1, default_root_dir=root, **quiet, **options)
+    trainer = Trainer(accelerator="cpu", max_epochs=max_epochs, default_root_dir=root, **quiet, **options)
     trainer.fit(model, loader)
     return trainer
 
@@ -87,6 +88,21 @@ def test_the_same_seed_gives_the_same_weights_and_the_same_noise(tmp_path: Path)
         fit(model, tmp_path)
     for a, b in zip(*(model.state_dict().values() for model in twins), strict=True):
         assert torch.equal(a, b)
+
+
+def test_it_learns_and_its_head_does_not_collapse(tmp_path: Path) -> None:
+    model = SCRD4AD(**BARE, lr=0.005, noise_strength=0.5, noise_size=(64, 192))
+    images = model.pre_processor(torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+
+    def distance() -> Tensor:
+        model.eval()
+        clean, student, _ = model.model.distil(images)
+        return scale_distances(clean, student).mean().detach()
+
+    before = distance()
+    metrics = fit(model, tmp_path, max_epochs=10).callback_metrics
+    assert distance() < 0.9 * before
+    assert metrics["scale_entropy"] > 0.1
 
 
 def test_each_step_epoch_and_rank_has_its_own_noise() -> None:
