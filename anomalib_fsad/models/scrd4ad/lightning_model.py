@@ -126,7 +126,7 @@ class SCRD4AD(HostMixin, AnomalibModule):
 
     def _generator(self, batch_idx: int) -> torch.Generator:
         """Another noise each step, the same in each run: from the seed, the rank and the step."""
-        seed = torch.initial_seed() if self.seed is None else self.seed
+        seed = abs(torch.initial_seed()) if self.seed is None else self.seed
         state = np.random.SeedSequence([seed, self.global_rank, self.current_epoch, batch_idx])
         return torch.Generator().manual_seed(int(state.generate_state(1)[0]))
 
