@@ -120,7 +120,7 @@ STATISTICS: dict[str, Callable[[np.ndarray], float]] = {
 
 @pytest.mark.parametrize("organ", ORGANS)
 def test_trivial_detectors_stay_near_chance(organ: str) -> None:
-    _, good, bad = drawn(organ, 64, 0, 200)
+    _, good, bad = drawn(organ, 48, 0, 120)
     labels = [0] * len(good) + [1] * len(bad)
     for name, statistic in STATISTICS.items():
         auroc = roc_auc_score(labels, [statistic(image) for image in good + bad])
