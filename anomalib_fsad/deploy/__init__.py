@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from anomalib_fsad.deploy.bundle import Bundle, BundleError
     from anomalib_fsad.deploy.enrolment import Enrolment
     from anomalib_fsad.deploy.exporting import export
-    from anomalib_fsad.deploy.inferencer import FewShotInferencer, Prediction
+    from anomalib_fsad.deploy.inferencer import FewShotInferencer
+    from anomalib_fsad.deploy.prediction import Prediction
     from anomalib_fsad.deploy.threshold import threshold_from_normals
 
 __all__ = [
@@ -36,7 +37,7 @@ _HOMES = {
     "BundleError": "anomalib_fsad.deploy.bundle",
     "Enrolment": "anomalib_fsad.deploy.enrolment",
     "FewShotInferencer": "anomalib_fsad.deploy.inferencer",
-    "Prediction": "anomalib_fsad.deploy.inferencer",
+    "Prediction": "anomalib_fsad.deploy.prediction",
     "export": "anomalib_fsad.deploy.exporting",
     "threshold_from_normals": "anomalib_fsad.deploy.threshold",
 }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a user may hand over as images -> RGB floats in [0, 1], H x W x 3, read as the datamodule reads them."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
 
@@ -89,9 +89,18 @@ def to_rgb(image: Any, intensity: str = "auto") -> FloatImage:
     raise TypeError(msg)
 
 
-def fingerprint(image: FloatImage) -> bytes:
-    """Tells copies of an image."""
-    return hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).digest()
+def refuse_copies(references: Sequence[Named]) -> None:
+    """Raise ``ValueError`` if an image is there twice: a leave-one-out threshold would come out too low."""
+    seen: dict[bytes, str] = {}
+    for name, pixels in references:
+        content = sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).digest()
+        if content in seen:
+            msg = (
+                f"{seen[content]!r} and {name!r} are the same image. Its copy makes it look more normal than any new "
+                "image can, and the threshold too low: remove one, or enrol without target_fpr."
+            )
+            raise ValueError(msg)
+        seen[content] = name
 
 
 def _array_to_rgb(array: NDArray[Any], intensity: str) -> FloatImage:

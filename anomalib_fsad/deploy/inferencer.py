@@ -2,7 +2,6 @@
 """Few-shot detection from a bundle: ``enroll`` K normal images of an organ, then ``predict``; no torch, no anomalib."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
@@ -17,12 +16,13 @@ from anomalib_fsad.deploy.images import (
     Image,
     Images,
     Named,
-    fingerprint,
     folder_images,
     image_list,
     is_batch,
     named_images,
+    refuse_copies,
 )
+from anomalib_fsad.deploy.prediction import Prediction
 from anomalib_fsad.deploy.runtime import choose_backend, load_graph
 from anomalib_fsad.deploy.threshold import check_target
 
@@ -30,37 +30,6 @@ Maps = tuple[NDArray[np.float32], ...]
 
 BATCH_SIZE = 8
 """How many images of one size go through a graph at once."""
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What is said of one image.
-
-    With a threshold of the enrolment's own, ``score`` and ``anomaly_map`` are ``raw / (2 * threshold)``, at most 1:
-    the threshold lies at 0.5, as in anomalib. Else they are what the checkpoint's post-processor makes of the raw
-    ones: the same values again if it has seen no validation.
-
-    Attributes:
-        name: path of the image, or its place.
-        score: of the image.
-        label: whether it is anomalous; ``None`` if there is no threshold at all.
-        anomaly_map: height x width of the model's input.
-        mask: which pixels are anomalous; ``None`` without a threshold.
-        reference_weights: what each of the K references counted, averaged over the scales.
-        reference_weights_by_scale: the same by scale, S x K.
-        raw_score: the score before any normalisation.
-        raw_map: the map before any normalisation.
-    """
-
-    name: str
-    score: float
-    label: bool | None
-    anomaly_map: NDArray[np.float32]
-    mask: NDArray[np.bool_] | None
-    reference_weights: NDArray[np.float32]
-    reference_weights_by_scale: NDArray[np.float32]
-    raw_score: float
-    raw_map: NDArray[np.float32]
 
 
 class FewShotInferencer:
@@ -131,7 +100,7 @@ class FewShotInferencer:
             check_target(target_fpr)
         references = self._references(images, k_shot, seed)
         if target_fpr is not None:
-            _refuse_copies(references)
+            refuse_copies(references)
         chunks = [maps for _, maps in self._encoded(references)]
         maps = tuple(np.concatenate(scale) for scale in zip(*chunks, strict=True))
         scores, peaks = self._leave_one_out(maps)
@@ -282,16 +251,3 @@ class FewShotInferencer:
                     f"{sorted(graph.outputs)} where {sorted(inputs)} and {sorted(outputs)} are expected."
                 )
                 raise BundleError(msg)
-
-
-def _refuse_copies(references: Sequence[Named]) -> None:
-    seen: dict[bytes, str] = {}
-    for name, pixels in references:
-        content = fingerprint(pixels)
-        if content in seen:
-            msg = (
-                f"{seen[content]!r} and {name!r} are the same image. Its copy makes it look more normal than any new "
-                "image can, and the threshold too low: remove one, or enrol without target_fpr."
-            )
-            raise ValueError(msg)
-        seen[content] = name

@@ -8,10 +8,12 @@ from anomalib.cli.cli import AnomalibCLI
 from anomalib_fsad.deploy.cli import main
 from anomalib_fsad.deploy.inspection import inspect_path
 from anomalib_fsad.models.d24fad import D24FAD
+from anomalib_fsad.models.pdd import PDD
 from anomalib_fsad.models.scrd4ad import SCRD4AD
 from anomalib_fsad.reference import convert
 from tests.parity.d24fad import golden_networks
 from tests.parity.golden import golden_state
+from tests.parity.pdd import reference_name
 from tests.parity.scrd4ad import reference_shapes
 
 
@@ -44,6 +46,17 @@ def test_convert_scrd4ad(tmp_path):
         convert("SCRD4AD", tmp_path / "authors.pth", tmp_path / "model.ckpt", image_size=64)
     )
     assert torch.equal(model.model.scale_head.weight, state["mlp.weight"])
+
+
+def test_convert_pdd(tmp_path):
+    options = {"teachers": ["resnet18", "vmamba_atto"], "pre_trained": False, "image_size": 64}
+    own = {k: v.shape for k, v in PDD(**options).model.state_dict().items() if not k.startswith("teachers.")}
+    state = golden_state({reference_name(name): shape for name, shape in own.items()})
+    torch.save({"decoder": state}, tmp_path / "authors.pth")
+    path = convert("PDD", tmp_path / "authors.pth", tmp_path / "model.ckpt", **options)
+    weights = PDD.load_from_checkpoint(path).model.state_dict()
+    for name in own:
+        assert torch.equal(weights[name], state[reference_name(name)]), name
 
 
 def test_convert_for_anomalibs_predict(authors, toy_root, tmp_path):

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The answer of the inferencer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What is said of one image.
+
+    With a threshold of the enrolment's own, ``score`` and ``anomaly_map`` are ``raw / (2 * threshold)``, at most 1:
+    the threshold lies at 0.5, as in anomalib. Else they are what the checkpoint's post-processor makes of the raw
+    ones: the same values again if it has seen no validation.
+
+    Attributes:
+        name: path of the image, or its place.
+        score: of the image.
+        label: whether it is anomalous; ``None`` if there is no threshold at all.
+        anomaly_map: height x width of the model's input.
+        mask: which pixels are anomalous; ``None`` without a threshold.
+        reference_weights: what each of the K references counted, averaged over the scales.
+        reference_weights_by_scale: the same by scale, S x K.
+        raw_score: the score before any normalisation.
+        raw_map: the map before any normalisation.
+    """
+
+    name: str
+    score: float
+    label: bool | None
+    anomaly_map: NDArray[np.float32]
+    mask: NDArray[np.bool_] | None
+    reference_weights: NDArray[np.float32]
+    reference_weights_by_scale: NDArray[np.float32]
+    raw_score: float
+    raw_map: NDArray[np.float32]
