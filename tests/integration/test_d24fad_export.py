@@ -96,7 +96,7 @@ def test_int8_quantises_the_networks_and_keeps_the_scores(model, exported, toy_r
     kinds = {op.get_friendly_name(): op.get_type_name() for op in network.get_ordered_ops()}
     assert {"Softmax", "ReduceL2"} & {kinds[name] for name in outside}  # the weights, the cosines
     kept = [name for name, kind in kinds.items() if kind == "Convolution" and name not in outside]
-    assert len(kept) >= 30  # teacher and student
+    assert len(kept) >= 25  # teacher and student
     quantised = openvino.compile_model(quantize_networks(network, data.val_dataloader()), "CPU")
     for picture in pictures:
         image = read_image(picture, as_tensor=True)[None]

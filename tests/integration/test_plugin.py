@@ -118,7 +118,7 @@ def test_a_broken_package_warns_once_and_anomalib_goes_on(installed, tmp_path):
     (tmp_path / "anomalib_fsad").mkdir()
     (tmp_path / "anomalib_fsad/__init__.py").write_text("raise ImportError('half an installation')\n")
     code = "import anomalib.models; print(anomalib.models.Padim.__name__)"
-    result = installed.run("-c", code, env={"PYTHONPATH": str(tmp_path)})
+    result = installed.run("-c", code, env={"PYTHONPATH": str(tmp_path)}, cwd=tmp_path)
     assert result.stdout.strip() == "Padim"
     assert result.stderr.count("anomalib-fsad could not be loaded") == 1
     assert "ImportError: half an installation" in result.stderr

@@ -81,7 +81,7 @@ def wake_residual_branches(network: nn.Module) -> None:
     A teacher that never trains would keep its residual branches silent, and be hardly more than its shortcuts.
     """
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d) and not module.weight.any():
+        if isinstance(module, nn.BatchNorm2d) and not module.weight.is_meta and not module.weight.any():
             nn.init.ones_(module.weight)
 
 

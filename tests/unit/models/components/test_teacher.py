@@ -40,8 +40,8 @@ def test_never_trains():
 
 def test_says_what_is_wrong_with_weights(weights, tmp_path):
     _, folder = weights
-    with pytest.raises(WeightsUnavailableError, match=r"resnet18\.tv_in1k.*pre_trained=path/to/weights"):
-        Teacher("resnet18", pre_trained=True)
+    with pytest.raises(WeightsUnavailableError, match=r"resnet34\.tv_in1k.*pre_trained=path/to/weights"):
+        Teacher("resnet34", pre_trained=True)
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
         Teacher("resnet18", pre_trained=tmp_path / "nowhere.pth")
     with pytest.raises(ValueError, match="does not hold the weights of backbone 'resnet34'"):
