@@ -87,22 +87,22 @@ def test_checkpoint_holds_references_encoded_by_its_own_weights(fitted):
 
 def test_few_shot_source_replaces_the_references(fitted, toy_root, tmp_path):
     _, checkpoint, _, _ = fitted
+    source = tmp_path / "normals"
+    source.mkdir()
     for i in range(3):
-        Image.new("RGB", (64, 64), (40 * i, 0, 0)).save(tmp_path / f"{i}.png")
+        Image.new("RGB", (64, 64), (40 * i, 0, 0)).save(source / f"{i}.png")
     before, _ = predict(small(), toy_root / "test/bad", tmp_path / "a", checkpoint)
-    after, batches = predict(
-        small(few_shot_source=tmp_path, k_shot=3), toy_root / "test/bad", tmp_path / "b", checkpoint
-    )
+    after, batches = predict(small(few_shot_source=source, k_shot=3), toy_root / "test/bad", tmp_path / "b", checkpoint)
     assert batches[0].reference_weights.shape == (1, 3)
     loaded, _ = predict(
-        D24FAD.load_from_checkpoint(checkpoint, few_shot_source=tmp_path, k_shot=3),
+        D24FAD.load_from_checkpoint(checkpoint, few_shot_source=source, k_shot=3),
         toy_root / "test/bad",
         tmp_path / "c",
     )
     assert after == pytest.approx(loaded, abs=1e-6)
     raw = [m(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))).anomaly_map for m in (
         D24FAD.load_from_checkpoint(checkpoint).eval().model,
-        D24FAD.load_from_checkpoint(checkpoint, few_shot_source=tmp_path, k_shot=3).eval().model,
+        D24FAD.load_from_checkpoint(checkpoint, few_shot_source=source, k_shot=3).eval().model,
     )]  # fmt: skip
     assert (raw[0] - raw[1]).abs().max() > 1e-5
     assert before.keys() == after.keys()
