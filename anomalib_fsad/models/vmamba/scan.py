@@ -50,15 +50,14 @@ def selective_scan(
         with torch.autocast(u.device.type, enabled=False):
             return selective_scan(u, delta, A, B, C, D, delta_bias)
     dtype = u.dtype
-    u, delta, A, B, C = (tensor.float() for tensor in (u, delta, A, B, C))
-    if delta_bias is not None:
-        delta = delta + delta_bias.float().unsqueeze(-1)
-    delta = F.softplus(delta)
+    if dtype != torch.float32:  # an idle cast would still be a node of a graph
+        u, delta, A, B, C = (tensor.float() for tensor in (u, delta, A, B, C))
+    delta = F.softplus(delta if delta_bias is None else delta + delta_bias.unsqueeze(-1))
     kernel = gpu_scan() if u.is_cuda and not torch.compiler.is_compiling() else None
     y = (kernel or scan_chunked)(u, delta, A, B, C)
     if D is not None:
-        y = y + D.float().unsqueeze(-1) * u
-    return y.to(dtype)
+        y = y + D.unsqueeze(-1) * u
+    return y if dtype == torch.float32 else y.to(dtype)
 
 
 def scan_plain(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
@@ -100,17 +99,17 @@ def scan_chunked(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, chun
     chunks = -(-length // chunk)
 
     def in_chunks(sequence: Tensor) -> Tensor:
-        """B K X L -> T B S K X, T the steps of a chunk. Added steps have delta 0: they leave the state alone."""
+        """B K X L -> B T S K X, T the steps of a chunk. Added steps have delta 0: they leave the state alone."""
         padded = F.pad(sequence, (0, chunks * chunk - length)) if length % chunk else sequence
-        return padded.reshape(batch, K, -1, chunks, chunk).permute(4, 0, 3, 1, 2).contiguous()
+        return padded.reshape(batch, K, -1, chunks, chunk).permute(0, 4, 3, 1, 2).contiguous()
 
     # Channels last, the long axis contiguous: A is K N D, the state B S K N D.
     A = A.transpose(1, 2)
-    deltas = in_chunks(delta).unsqueeze(-2)  # T B S K 1 D
-    delta_steps = deltas.unbind()
-    input_steps = in_chunks(delta * u).unsqueeze(-2).unbind()
-    B_steps = in_chunks(B).unsqueeze(-1).unbind()  # B S K N 1 each
-    C_steps = in_chunks(C).unsqueeze(-2).unbind()  # B S K 1 N each
+    deltas = in_chunks(delta).unsqueeze(-2)  # B T S K 1 D
+    delta_steps = deltas.unbind(1)
+    input_steps = in_chunks(delta * u).unsqueeze(-2).unbind(1)
+    B_steps = in_chunks(B).unsqueeze(-1).unbind(1)  # B S K N 1 each
+    C_steps = in_chunks(C).unsqueeze(-2).unbind(1)  # B S K 1 N each
 
     def advance(h: Tensor, t: int) -> Tensor:
         decay = (delta_steps[t] * A).exp_()
@@ -121,7 +120,7 @@ def scan_chunked(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, chun
         for t in range(chunk):
             h = advance(h, t)
         # A chunk as a whole is one step of the same recurrence: its decay is that of the sum of its deltas.
-        h = states_before(torch.exp(deltas.sum(0) * A), h)
+        h = states_before(torch.exp(deltas.sum(1) * A), h)
     y = []
     for t in range(chunk):
         h = advance(h, t)

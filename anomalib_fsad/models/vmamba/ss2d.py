@@ -61,7 +61,7 @@ class SS2D(nn.Module):
         y = selective_scan(
             walks.transpose(2, 3),
             delta.transpose(2, 3),
-            -self.A_logs.float().exp().view(DIRECTIONS, inner, self.states),
+            -self.A_logs.exp().view(DIRECTIONS, inner, self.states),
             B.transpose(2, 3),
             C.transpose(2, 3),
             self.Ds.view(DIRECTIONS, inner),

@@ -28,15 +28,6 @@ def images(root: Path) -> torch.Tensor:
     return torch.stack([read_image(path, as_tensor=True) for path in files(root)])
 
 
-def assert_same_scores(model: PDD, actual: np.ndarray, expected: torch.Tensor) -> None:
-    """Equal but for float32's last bits, before normalisation.
-
-    After one epoch all scores lie within 0.003, which normalising spreads over [0, 1], and those bits with them.
-    """
-    spread = (model.post_processor.image_max - model.post_processor.image_min).item()
-    assert np.abs(actual - expected.numpy()).max() * spread < 1e-6
-
-
 @pytest.fixture(scope="module")
 def eager(pdd_checkpoint: Path) -> PDD:
     return PDD.load_from_checkpoint(pdd_checkpoint, map_location="cpu").eval()
@@ -61,7 +52,7 @@ def test_predict_needs_the_checkpoint_alone(pdd_checkpoint: Path, eager: PDD, to
     model = PDD(TINY["teachers"], pre_trained=False)  # of another size: the checkpoint's transform decides
     batches = engine.predict(model, data_path=toy_root / "test/bad", ckpt_path=pdd_checkpoint)
     scores = torch.cat([batch.pred_score for batch in batches])
-    assert_same_scores(eager, scores.numpy(), eager(images(toy_root)).pred_score)
+    assert torch.allclose(scores, eager(images(toy_root)).pred_score, atol=1e-4)
     assert list(tmp_path.rglob("images/**/*.png")), "no picture was drawn"
 
 
@@ -78,7 +69,7 @@ def test_fresh_process_without_the_data_gives_the_same_scores(
     )
     arguments = [pdd_checkpoint, tmp_path / "images.pt", tmp_path / "scores.pt"]
     subprocess.run([sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)], check=True)
-    assert_same_scores(eager, torch.load(tmp_path / "scores.pt").numpy(), eager(batch).pred_score)
+    assert torch.allclose(torch.load(tmp_path / "scores.pt"), eager(batch).pred_score, atol=1e-6)
 
 
 def export(checkpoint: Path, root: Path, kind: str, *more: str) -> Path:
@@ -95,7 +86,7 @@ def test_torch_inferencer_equals_eager(
     for path, image in zip(files(toy_root), images(toy_root), strict=True):
         score = inferencer.predict(path).pred_score
         assert not score.requires_grad
-        assert_same_scores(eager, score.numpy(), eager(image[None]).pred_score)
+        assert torch.allclose(score, eager(image[None]).pred_score, atol=1e-4)
 
 
 def assert_exact(run: Callable[[np.ndarray], dict[str, np.ndarray]], eager: PDD, root: Path) -> None:
@@ -103,10 +94,11 @@ def assert_exact(run: Callable[[np.ndarray], dict[str, np.ndarray]], eager: PDD,
     for size in ((72, 80), (64, 64), (40, 200)):
         batch = torch.nn.functional.interpolate(images(root), size)
         expected, actual = eager(batch), run(batch.numpy())
-        assert_same_scores(eager, actual["pred_score"], expected.pred_score)
+        assert np.abs(actual["pred_score"] - expected.pred_score.numpy()).max() < 1e-4
         assert np.abs(actual["anomaly_map"] - expected.anomaly_map.numpy()).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_openvino_equals_eager(
     pdd_checkpoint: Path, eager: PDD, toy_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,7 +108,7 @@ def test_openvino_equals_eager(
     assert_exact(lambda batch: {out.any_name: value for out, value in network(batch).items()}, eager, toy_root)
     inferencer = OpenVINOInferencer(path, device="CPU")
     for image, tensor in zip(files(toy_root), images(toy_root), strict=True):
-        assert_same_scores(eager, inferencer.predict(image).pred_score, eager(tensor[None]).pred_score)
+        assert np.abs(inferencer.predict(image).pred_score - eager(tensor[None]).pred_score.numpy()).max() < 1e-4
 
 
 @pytest.mark.slow
