@@ -8,7 +8,6 @@ import onnx
 import onnxruntime
 import openvino
 import pytest
-import torch
 from anomalib.data.utils import read_image
 from anomalib.deploy import OpenVINOInferencer, TorchInferencer
 from anomalib.engine import Engine
@@ -87,7 +86,7 @@ def test_torch_inferencer(model, engine_scores, pictures, tmp_path, monkeypatch)
         assert score.numpy().item() == pytest.approx(engine_scores[str(picture)][0], abs=1e-4)  # no gradient in it
 
 
-def test_int8_quantises_the_networks_and_keeps_the_scores(model, exported, toy_root, pictures):
+def test_int8_quantises_the_networks_and_draws_the_same_map(model, exported, toy_root, pictures):
     network = openvino.convert_model(exported)
     data = toy_folder(toy_root)
     data.setup("fit")
@@ -98,8 +97,7 @@ def test_int8_quantises_the_networks_and_keeps_the_scores(model, exported, toy_r
     kept = [name for name, kind in kinds.items() if kind == "Convolution" and name not in outside]
     assert len(kept) >= 25  # teacher and student
     quantised = openvino.compile_model(quantize_networks(network, data.val_dataloader()), "CPU")
-    for picture in pictures:
-        image = read_image(picture, as_tensor=True)[None]
-        raw = model.model(model.pre_processor(image)).pred_score
-        assert torch.isfinite(torch.as_tensor(quantised(image.numpy())["pred_score"])).all()
-        assert raw > 0
+    images = [read_image(picture, as_tensor=True)[None] for picture in pictures]
+    expected = np.concatenate([model(image).anomaly_map.numpy().ravel() for image in images])
+    actual = np.concatenate([quantised(image.numpy())["anomaly_map"].ravel() for image in images])
+    assert np.corrcoef(actual, expected)[0, 1] > 0.95

@@ -111,7 +111,13 @@ class HostMixin(LightningModule):
         """Export as one file at an opset that torch writes without conversion; see anomalib for the arguments."""
         kwargs.setdefault("opset_version", ONNX_OPSET)
         kwargs.setdefault("external_data", False)
+        kwargs.setdefault("custom_translation_table", self._onnx_translations())
         return super().to_onnx(export_root, model_file_name, input_size, **kwargs)  # type: ignore[call-arg]
+
+    def _onnx_translations(self) -> dict[Any, Any]:
+        """Operators that the networks bring along, with their ONNX form: what each module's own method tells."""
+        tables: Iterator[dict[Any, Any]] = (getattr(module, "onnx_translations", dict)() for module in self.modules())
+        return {operator: form for table in tables for operator, form in table.items()}
 
     @staticmethod
     def _post_training_quantization_ov(model: Any, datamodule: Any = None) -> Any:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anomalib_fsad.models.vmamba.scan_export import onnx_translations
 from anomalib_fsad.models.vmamba.ss2d import SS2D
 
 PATCH = 4
@@ -111,6 +112,8 @@ class VMamba(nn.Module):
         self.layers = nn.ModuleList(
             Stage(depth, channels, last=channels == widths[-1]) for depth, channels in zip(depths, widths, strict=True)
         )
+
+    onnx_translations = staticmethod(onnx_translations)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> list[Tensor]:

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anomalib_fsad.models.vmamba.scan_gpu import gpu_scan
+from anomalib_fsad.models.vmamba.scan_gpu import Scan, gpu_scan
 
 WIDE = 20_000
 """Numbers in a step from which on the sequential order is the fastest on a CPU (benchmarks/vmamba_scan.py)."""
@@ -37,7 +37,7 @@ def selective_scan(
 ) -> Tensor:
     """The scan with ``delta = softplus(delta + delta_bias)``, in float32 whatever the inputs' type.
 
-    On a GPU a fused kernel does it where there is one, else, and in whatever is exported, the chunked scan.
+    On a GPU a fused kernel does it where there is one, else the chunked scan; an exported graph gets one operator.
 
     Example:
         >>> import torch
@@ -53,11 +53,19 @@ def selective_scan(
     if dtype != torch.float32:  # an idle cast would still be a node of a graph
         u, delta, A, B, C = (tensor.float() for tensor in (u, delta, A, B, C))
     delta = F.softplus(delta if delta_bias is None else delta + delta_bias.unsqueeze(-1))
-    kernel = gpu_scan() if u.is_cuda and not torch.compiler.is_compiling() else None
-    y = (kernel or scan_chunked)(u, delta, A, B, C)
+    y = _implementation(u)(u, delta, A, B, C)
     if D is not None:
         y = y + D.unsqueeze(-1) * u
     return y if dtype == torch.float32 else y.to(dtype)
+
+
+def _implementation(u: Tensor) -> Scan:
+    if torch.compiler.is_exporting():
+        from anomalib_fsad.models.vmamba.scan_export import scan_operator
+
+        return scan_operator
+    kernel = gpu_scan() if u.is_cuda and not torch.compiler.is_compiling() else None
+    return kernel or scan_chunked
 
 
 def scan_plain(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
@@ -92,7 +100,7 @@ def scan_chunked(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, chun
     """The recurrence, S = ceil(L / chunk) chunks side by side; needs no gradient."""
     batch, K, D, length = u.shape
     if chunk is None:
-        # In a graph steps are nodes, and the batch is not known; on a GPU a step costs its launch, however wide it is.
+        # torch.compile sees each step, and perhaps no batch; on a GPU a step costs its launch, however wide it is.
         few = torch.compiler.is_compiling() or u.is_cuda
         chunk = least_steps(length) if few else default_chunk(batch, K, D, A.shape[-1], length)
     chunk = min(chunk, length)

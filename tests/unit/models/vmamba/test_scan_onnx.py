@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The exported scan: one node, which any runtime computes as the plain loop does."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import openvino
+import pytest
+import torch
+from torch import nn
+
+from anomalib_fsad.models.vmamba.scan import scan_plain, selective_scan
+from anomalib_fsad.models.vmamba.scan_export import onnx_translations
+from tests.unit.models.vmamba.test_scan import problem
+
+LENGTH = 33
+
+
+class Scan(nn.Module):
+    def forward(self, u, delta, A, B, C):
+        return selective_scan(u, delta, A, B, C)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scan") / "scan.onnx"
+    batch = torch.export.Dim("batch")
+    torch.onnx.export(
+        Scan(),
+        tuple(problem(0, LENGTH)),
+        path,
+        dynamo=True,
+        opset_version=18,
+        custom_translation_table=onnx_translations(),
+        dynamic_shapes=({0: batch}, {0: batch}, None, {0: batch}, {0: batch}),
+        external_data=False,
+    )
+    return path
+
+
+def test_it_is_one_node(exported):
+    assert [node.op_type for node in onnx.load(exported).graph.node].count("Scan") == 1
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+@pytest.mark.parametrize(("low", "high"), [(-3.0, 1.0), (-14.0, 50.0)])
+def test_it_computes_the_plain_scan(exported, batch, low, high):
+    u, _, A, B, C = problem(1, LENGTH)
+    u, B, C = (tensor[:1].repeat(batch, 1, 1, 1) * torch.rand(batch, 1, 1, 1) for tensor in (u, B, C))
+    delta = torch.empty_like(u).uniform_(low, high)
+    inputs = [u, delta, A, B, C]
+    expected = scan_plain(u, torch.nn.functional.softplus(delta), A, B, C).numpy()
+    session = onnxruntime.InferenceSession(exported)
+    names = [given.name for given in session.get_inputs()]
+    given = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
+    network = openvino.compile_model(exported, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for actual in (session.run(None, given)[0], network(given)[0]):
+        assert np.abs(actual - expected).max() <= 1e-5 * (1 + np.abs(expected).max())
