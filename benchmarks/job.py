@@ -70,7 +70,8 @@ class CellJob(Job):
         """Every cell has written its own result."""
 
     def _run(self, task_id: int | None) -> dict[str, Any]:
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        for name in ("lightning.pytorch", "lightning.fabric", "lightning_fabric"):
+            logging.getLogger(name).setLevel(logging.WARNING)
         gc.collect()
         reset_peak_memory()
         seed_everything(self.cell.seed, workers=True, verbose=False)

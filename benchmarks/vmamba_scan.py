@@ -219,9 +219,11 @@ def write(scans: pd.DataFrame, networks: pd.DataFrame) -> None:
     for column, axis in zip(("seconds", "peak / (inputs and output)"), axes, strict=True):
         for (device, name), rows in scans.groupby(["device", "scan"]):
             axis.plot(rows.L, rows[column], marker="o", label=f"{name} ({device})")
-        axis.set(xscale="log", yscale="log", xlabel="L", ylabel=column, xticks=scans.L.unique())
+        axis.set(xscale="log", xlabel="L", ylabel=column, xticks=scans.L.unique())
         axis.set_xticklabels(scans.L.unique())
         axis.minorticks_off()
+    axes[0].set_yscale("log")
+    axes[1].set_ylim(bottom=0)
     axes[0].legend(fontsize=8)
     figure.savefig(RESULTS / "vmamba_scan.png", dpi=120)
     (RESULTS / "vmamba_scan.md").write_text(

@@ -8,7 +8,7 @@ there. Antialiased bilinear resizing is linear along each axis: two matrix produ
 import torch
 from anomalib.pre_processing.utils.transform import get_exportable_transform
 from torch import Tensor
-from torchvision.transforms.v2 import Compose, InterpolationMode, Resize, Transform
+from torchvision.transforms.v2 import Compose, InterpolationMode, Normalize, Resize, Transform
 
 
 def antialiased_resize(images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -19,8 +19,11 @@ def antialiased_resize(images: Tensor, size: tuple[int, int]) -> Tensor:
         >>> antialiased_resize(torch.ones(1, 3, 50, 70), (32, 32)).shape
         torch.Size([1, 3, 32, 32])
     """
-    rows = _resize_matrix(images.shape[-2], size[0], images)
-    columns = _resize_matrix(images.shape[-1], size[1], images)
+    height, width = images.shape[-2:]
+    if isinstance(height, int) and isinstance(width, int) and (height, width) == size:
+        return images  # known sizes alone: to compare a symbolic one would fix it
+    rows = _resize_matrix(height, size[0], images)
+    columns = _resize_matrix(width, size[1], images)
     return rows @ images @ columns.transpose(0, 1)
 
 
@@ -50,7 +53,8 @@ class ExactResize(Transform):
 def exact_export_transform(transform: Transform | None) -> Transform | None:
     """What anomalib would export for ``transform``, with the antialiasing put back."""
     if isinstance(transform, Compose):
-        return Compose([exact_export_transform(t) for t in transform.transforms])
+        steps = [exact_export_transform(step) for step in transform.transforms]
+        return Compose(_normalised_first(steps))
     if (
         isinstance(transform, Resize)
         and transform.antialias
@@ -60,3 +64,16 @@ def exact_export_transform(transform: Transform | None) -> Transform | None:
     ):
         return ExactResize((int(transform.size[0]), int(transform.size[1])))
     return get_exportable_transform(transform)
+
+
+def _normalised_first(steps: list[Transform | None]) -> list[Transform | None]:
+    """Normalise, then resize: the same, since the weights of a resize add up to 1.
+
+    The other way round, and with a fixed input size, OpenVINO fuses the normalisation into the product before it, takes
+    the product's last axis for the channels, and does not compile.
+    """
+    steps = list(steps)
+    for i in range(len(steps) - 1):
+        if isinstance(steps[i], ExactResize) and isinstance(steps[i + 1], Normalize):
+            steps[i], steps[i + 1] = steps[i + 1], steps[i]
+    return steps

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+import openvino
 import pytest
 import torch
 from torchvision.transforms.v2 import CenterCrop, Compose, InterpolationMode, Normalize, Resize
 from torchvision.transforms.v2.functional import resize
 
+from anomalib_fsad.models.components import default_pre_processor
 from anomalib_fsad.models.components.resize import ExactResize, antialiased_resize, exact_export_transform
 
 
@@ -18,8 +20,10 @@ def test_equals_torchvision(before, after):
 def test_only_antialiased_resizing_to_a_fixed_size_is_replaced():
     normalize = Normalize([0.5] * 3, [0.5] * 3)
     exact = exact_export_transform(Compose([Resize((32, 40), antialias=True), normalize]))
-    assert isinstance(exact.transforms[0], ExactResize)
-    assert isinstance(exact.transforms[1], Normalize)
+    assert [type(step) for step in exact.transforms] == [Normalize, ExactResize]
+    images = torch.rand(1, 3, 50, 60)
+    expected = normalize(resize(images, [32, 40], antialias=True))
+    torch.testing.assert_close(exact(images), expected, atol=1e-5, rtol=0)
     for theirs in (
         Resize((8, 8), antialias=False),
         Resize(8, antialias=True),
@@ -28,3 +32,18 @@ def test_only_antialiased_resizing_to_a_fixed_size_is_replaced():
     ):
         assert not isinstance(exact_export_transform(theirs), ExactResize)
     assert exact_export_transform(None) is None
+
+
+@pytest.mark.parametrize("before", [(50, 41), (32, 32)])
+def test_openvino_compiles_it_with_a_fixed_input_size(before, tmp_path):
+    transform = exact_export_transform(default_pre_processor(32, normalize=True).transform)
+    convolution = torch.nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+    network = torch.nn.Sequential(transform, convolution).eval()
+    images = torch.rand(2, 3, *before)
+    options = {"dynamo": True, "opset_version": 18, "external_data": False}  # and any batch, as anomalib exports it
+    torch.onnx.export(network, (images,), tmp_path / "x.onnx", dynamic_shapes=({0: "batch"},), **options)
+    compiled = openvino.compile_model(
+        openvino.convert_model(tmp_path / "x.onnx"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    expected = convolution(default_pre_processor(32, normalize=True).transform(images))
+    torch.testing.assert_close(torch.from_numpy(compiled(images.numpy())[0]), expected, atol=1e-4, rtol=1e-4)
