@@ -2,7 +2,8 @@
 """8-bit quantisation of the networks alone.
 
 An anomaly map is a small difference of nearly equal features. Eight bits are enough for the convolutions that make the
-features, but not for the cosines, the blur and the normalisation behind them, nor for the resizing in front.
+features, but not for the cosines, the blur and the normalisation behind them, nor for the resizing in front. And an
+anomaly is what lies outside the usual, so the range of what fits into the eight bits must not be that of the usual.
 """
 
 from collections.abc import Iterable
@@ -51,6 +52,14 @@ def _reached(operations: Iterable[Any], seeds: set[str], *, upwards: bool = Fals
 def quantize_networks(model: Any, images: Any) -> Any:
     """Quantise the networks of an OpenVINO model after training, calibrated on ``images`` (a dataloader of batches)."""
     import nncf
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
-    scope = nncf.IgnoredScope(names=outside_networks(model), validate=False)
-    return nncf.quantize(model, nncf.Dataset(images, lambda batch: batch["image"]), ignored_scope=scope)
+    return nncf.quantize(
+        model,
+        nncf.Dataset(images, lambda batch: batch["image"]),
+        ignored_scope=nncf.IgnoredScope(names=outside_networks(model), validate=False),
+        # The widest range of all images. The default, their mean, is that of normal images, and cuts anomalies off.
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+        ),
+    )
