@@ -13,7 +13,7 @@ from anomalib_fsad.models.components import gaussian_blur, pixel_cosine_distance
 from anomalib_fsad.models.d24fad.loss import distillation
 from anomalib_fsad.models.d24fad.reference import from_reference
 from anomalib_fsad.models.d24fad.torch_model import D24FADModel
-from tests.parity.golden import COSINE_RESOLUTION, Report, golden_images, golden_state
+from tests.parity.golden import COSINE_RESOLUTION, Report, as_recorded, golden_images, golden_state
 
 CHANNELS = {"resnet18": (64, 128, 256), "resnet34": (64, 128, 256)}
 
@@ -30,6 +30,7 @@ def golden_networks(arch: str) -> dict[str, dict[str, Tensor]]:
     }
 
 
+@as_recorded()
 def check(case: Mapping[str, Any]) -> Report:
     """Forward, losses and gradients."""
     report = Report(f"D24FAD {case['arch']}, K = {case['shots']}")
