@@ -29,15 +29,16 @@ def draw_plots(summary: pd.DataFrame, worth: pd.DataFrame, folder: Path) -> list
     shown = shown if len(shown) else summary
     files.append(_save(_accuracy, shown, folder / "accuracy.png", panels=shown["setting"].nunique()))
     if "ms_per_image" in shown:
-        files.append(_save(_latency, shown, folder / "latency.png", panels=shown["setting"].nunique()))
+        panels = shown["setting"].nunique()
+        files.append(_save(_latency, shown, folder / "latency.png", panels=panels, share_y=True))
     if len(worth):
         files.append(_save(_leak, worth, folder / "leak.png", panels=1))
     return files
 
 
-def _save(draw: object, table: pd.DataFrame, file: Path, panels: int) -> Path:
+def _save(draw: object, table: pd.DataFrame, file: Path, panels: int, *, share_y: bool = False) -> Path:
     size = (4.2 * panels if panels > 1 else 7, 3.6)
-    figure, axes = plt.subplots(1, panels, figsize=size, squeeze=False, sharex=True)
+    figure, axes = plt.subplots(1, panels, figsize=size, squeeze=False, sharex=True, sharey=share_y)
     if panels == 1:
         draw(axes[0, 0], table)  # type: ignore[operator]
     else:
@@ -71,11 +72,13 @@ def _latency(axis: Axes, rows: pd.DataFrame) -> None:
     )
     for _, row in rows.iterrows():
         place = (row["ms_per_image"], 100 * row[f"{MAIN}_mean"])
-        axis.annotate(row["model"], place, textcoords="offset points", xytext=(6, 4), fontsize=7)
+        below = row["model"] in OURS  # so that the names of two neighbours, one of each kind, stay apart
+        axis.annotate(row["model"], place, textcoords="offset points", xytext=(6, -10 if below else 4), fontsize=7)
     _log_axis(axis)
     axis.margins(x=0.3, y=0.15)
     axis.set_xlabel("ms per image (area: peak memory)")
     axis.set_ylabel("image AUROC (%)")
+    axis.label_outer()
 
 
 def _log_axis(axis: Axes) -> None:
@@ -117,12 +120,15 @@ def draw_forms(speed: pd.DataFrame, summary: pd.DataFrame, setting: str, file: P
         axis.plot(group["ms_per_image"], [height] * len(group), color=colour(str(model)), alpha=0.4)
         for form, ms in zip(group["form"], group["ms_per_image"], strict=True):
             axis.plot(ms, height, markers[form], color=colour(str(model)))
-        place = (group["ms_per_image"].max(), height)
-        axis.annotate(str(model), place, textcoords="offset points", xytext=(6, 3), fontsize=8)
+        # Ours are named on the left and anomalib's on the right, so that the names of neighbours stay apart.
+        left = model in OURS
+        place = (group["ms_per_image"].agg("min" if left else "max"), height)
+        style = {"ha": "right" if left else "left", "va": "center", "fontsize": 8}
+        axis.annotate(str(model), place, textcoords="offset points", xytext=(-8 if left else 8, 0), **style)
     for form, marker in markers.items():
         axis.plot([], [], marker, color="grey", label=form)
     _log_axis(axis)
-    axis.margins(x=0.2)
+    axis.margins(x=0.3)
     axis.set_xlabel("ms per image")
     axis.set_ylabel(f"image AUROC (%), {setting}")
     axis.legend(fontsize=7)

@@ -306,9 +306,9 @@ class MedicalFewShot(AnomalibDataModule):
         datasets = (self.train_data, self.val_data, self.test_data, self.support_data)
         counted = report.counts(*(data.samples for data in datasets))
         title = f"MedicalFewShot: {self.protocol}, {self.k_shot}-shot, target {plan.target}"
-        Console(stderr=True).print(report.setup_table(title, counted, plan.target))
-        for path in self.support_files:
-            logger.info("support image: %s", path)
+        console = Console(stderr=True)
+        console.print(report.setup_table(title, counted, plan.target))
+        console.print(report.support_line(self.support_files), soft_wrap=True, markup=False, highlight=False)
         results = getattr(self.trainer, "default_root_dir", None)
         if results is not None and Path(results).resolve() != Path.cwd():  # a trainer that was given no folder
             options = {name: getattr(self, name) for name in report.RECORDED}

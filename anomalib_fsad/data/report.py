@@ -2,6 +2,7 @@
 """What went into an experiment, for the eye (a table) and for the record (plain data)."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,15 @@ def setup_table(title: str, counted: dict[str, dict[str, int]], target: str) -> 
         numbers = [str(counted[category][role] or "-") for role in COLUMNS]
         table.add_row(category, *numbers, style="bold" if category == target else None)
     return table
+
+
+def support_line(files: Sequence[str]) -> str:
+    """Name the support images: their common folder once, and each file in it."""
+    if not files:
+        return "support images: none"
+    paths = [Path(file).absolute() for file in files]
+    folder = os.path.commonpath([path.parent for path in paths])
+    return f"support images, in {folder}: " + ", ".join(str(path.relative_to(folder)) for path in paths)
 
 
 def write_record(

@@ -2,7 +2,6 @@
 """The three protocols: who is trained on, who is validated on, and what nobody may see."""
 
 import json
-import logging
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -169,16 +168,15 @@ def test_few_shot_source(medical: Make, phantom_root: Path, tmp_path: Path) -> N
     assert not paths(one_class.train_data) & set(one_class.support_files)
 
 
-def test_the_setup_table_and_the_support_files_are_shown(
-    medical: Make, capsys: pytest.CaptureFixture, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.INFO):
-        data = medical()
-        data.setup()
+def test_the_setup_table_and_the_support_files_are_shown(medical: Make, capsys: pytest.CaptureFixture) -> None:
+    data = medical()
+    data.setup()
     shown = capsys.readouterr().err
     for word in ("episodic, 2-shot, target fundus", "category", "train", "validation", "support", *SOURCES):
         assert word in shown
-    assert all(f"support image: {path}" in caplog.text for path in data.support_files)
+    [line] = [line for line in shown.splitlines() if line.startswith("support images, in ")]
+    folder, names = line.removeprefix("support images, in ").split(": ")
+    assert [str(Path(folder, name)) for name in names.split(", ")] == data.support_files
 
 
 def test_same_category_batches(medical: Make) -> None:
