@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The authors' checkpoints -> checkpoints of anomalib: one function for all three models."""
 
+import inspect
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,13 @@ def convert(model_name: str, source: str | Path, output: str | Path, **init_args
     if not Path(source).is_file():
         msg = f"The checkpoint {str(source)!r} does not exist."
         raise FileNotFoundError(msg)
-    model = import_module(READERS[names[model_name.lower()]]).from_reference(source, **init_args)
-    save_checkpoint(model, output)
+    reader = import_module(READERS[names[model_name.lower()]])
+    model_class = getattr(reader, names[model_name.lower()])
+    unknown = sorted(set(init_args) - set(inspect.signature(model_class).parameters))
+    if unknown:
+        msg = f"{model_class.__name__} has no argument {', '.join(unknown)}."
+        raise ValueError(msg)
+    save_checkpoint(reader.from_reference(source, **init_args), output)
     return output
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from anomalib.callbacks import ModelCheckpoint
 from anomalib.data import AnomalibDataModule, get_datamodule
 from anomalib.engine import Engine
@@ -73,7 +74,8 @@ class CellJob(Job):
         for name in ("lightning.pytorch", "lightning.fabric", "lightning_fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
         gc.collect()
-        reset_peak_memory()
+        device = torch.device("cuda", task_id or 0) if self.accelerator == "cuda" else torch.device("cpu")
+        reset_peak_memory(device)
         seed_everything(self.cell.seed, workers=True, verbose=False)
         evaluator = Evaluator(val_metrics=[AUROC(fields=["pred_score", "gt_label"], prefix="val_image_")])
         scratch = self.store.folder / "weights"
@@ -101,15 +103,16 @@ class CellJob(Job):
             chosen = keep.best_model_path if epochs > 1 else None
             engine.test(model, datamodule=datamodule, ckpt_path=chosen or None)
             best = int(Path(chosen).stem.partition("=")[2]) + 1 if chosen else epochs
-        return self._write(model, datamodule, recorder, fit_seconds, epochs=epochs, best_epoch=best, weights=weights)
+        known = {"fit_seconds": fit_seconds, "epochs": epochs, "best_epoch": best, "weights": weights}
+        return self._write(model, datamodule, recorder, device, known)
 
     def _write(
         self,
         model: AnomalibModule,
         datamodule: AnomalibDataModule,
         recorder: Recorder,
-        fit_seconds: float,
-        **known: Any,
+        device: torch.device,
+        known: dict[str, Any],
     ) -> dict[str, Any]:
         threshold = float(getattr(model.post_processor, "image_threshold", float("nan")))
         pixels = recorder.maps_and_masks
@@ -119,13 +122,12 @@ class CellJob(Job):
             **(pixel_metrics(*pixels) if pixels else {}),
             "image_threshold": threshold,
             "ms_per_image": recorder.ms_per_image,
-            **peak_memory_mib(),
-            "fit_seconds": fit_seconds,
+            **peak_memory_mib(device),
             **known,
             "image_size": self.cell.training["image_size"] or "the model's",
             "train_images": len(datamodule.train_data),
             "test_images": len(recorder.paths),
-            **environment(model.device),
+            **environment(device),
         }
         self.store.write(self.cell, row, recorder.paths, recorder.scores, recorder.labels)
         return row

@@ -69,8 +69,22 @@ def read_results(paths: Sequence[Path]) -> Results:
                 scores[len(rows)] = read_scores(file.with_suffix(".npz"))
             rows.append(json.loads(file.read_text()))
     table = pd.DataFrame(rows)
+    _refuse_twins(table)
     table["setting"] = [setting(*values) for values in zip(table["protocol"], table["k_shot"], strict=True)]
     return Results(table, scores)
+
+
+def _refuse_twins(table: pd.DataFrame) -> None:
+    """Cells that differ in an option only would be averaged as if they were one model's."""
+    key = ["model", "protocol", "target", "k_shot", "seed", "evaluation"]
+    twins = table[table.duplicated(key, keep=False)]
+    if len(twins):
+        cell = ", ".join(f"{name} {twins.iloc[0][name]}" for name in key)
+        msg = (
+            f"There are {len(twins)} results that differ in nothing but their options, such as those of: {cell}. "
+            "Write runs with other options to another --out, and report on one at a time."
+        )
+        raise ValueError(msg)
 
 
 def setting(protocol: str, k_shot: int) -> str:

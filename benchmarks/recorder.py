@@ -78,22 +78,22 @@ def _wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def reset_peak_memory() -> None:
-    """Start a new peak, of the process and of the GPU."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+def reset_peak_memory(device: torch.device) -> None:
+    """Start a new peak, of the process and of the GPU if that is the device."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     peak = Path("/proc/self/clear_refs")
     if peak.exists():
         peak.write_text("5")
 
 
-def peak_memory_mib() -> dict[str, float]:
+def peak_memory_mib(device: torch.device) -> dict[str, float]:
     """Peaks since :func:`reset_peak_memory`; the process's counts Python and the libraries too."""
     peaks = {"peak_memory_mib": float("nan"), "peak_gpu_memory_mib": float("nan")}
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         peaks["peak_memory_mib"] = float(line.split()[1]) / 1024
-    if torch.cuda.is_available():
-        peaks["peak_gpu_memory_mib"] = torch.cuda.max_memory_allocated() / MIB
+    if device.type == "cuda":
+        peaks["peak_gpu_memory_mib"] = torch.cuda.max_memory_allocated(device) / MIB
     return peaks

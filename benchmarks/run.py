@@ -9,15 +9,21 @@ Start it again to go on where it stopped. ``--shard 2/8`` runs the third eighth,
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from anomalib_fsad.plugin import register
 from benchmarks.cells import Cell, read_cells
 from benchmarks.options import add_cell_options, overrides
 from benchmarks.store import Store
+
+SECONDS_BETWEEN_COUNTS = 1
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -41,6 +47,28 @@ def shard(cells: list[Cell], part: str) -> list[Cell]:
     return cells[int(index) :: int(count)]
 
 
+@contextmanager
+def counting(cells: list[Cell], store: Store) -> Iterator[None]:
+    """A bar that counts finished cells, whichever process finishes them."""
+    done = Event()
+
+    def watch() -> None:
+        with tqdm(total=len(cells), desc="cells") as bar:
+            while True:
+                over = done.wait(SECONDS_BETWEEN_COUNTS)
+                bar.update(sum(map(store.finished, cells)) - bar.n)
+                if over:
+                    return
+
+    watcher = Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
 def run(cells: list[Cell], store: Store, accelerator: str, weights: Path | None, jobs: int | None) -> list[Cell]:
     """Run what is not finished, by anomalib's runners, and return what failed."""
     from anomalib.pipelines.components.runners import ParallelRunner, SerialRunner
@@ -49,9 +77,11 @@ def run(cells: list[Cell], store: Store, accelerator: str, weights: Path | None,
 
     generator: Any = CellGenerator(store, accelerator, weights)
     at_once = jobs or (torch.cuda.device_count() if accelerator == "cuda" else 1)
-    runner = ParallelRunner(generator, n_jobs=at_once) if at_once > 1 else SerialRunner(generator)
+    several = at_once > 1
+    runner = ParallelRunner(generator, n_jobs=at_once) if several else SerialRunner(generator)
     try:
-        runner.run({"cells": cells})
+        with counting(cells, store) if several else nullcontext():  # the serial runner has a bar of its own
+            runner.run({"cells": cells})
     except Exception as error:  # anomalib's runners go on after a failure and raise at the end
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
     return [cell for cell in cells if not store.finished(cell)]

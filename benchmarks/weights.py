@@ -5,6 +5,7 @@ anomalib's models take ``pre_trained: bool`` at most (Stfpm not even that) and d
 table of weight sources; here a local file is written into that table, so that ``pre_trained=True`` reads it.
 """
 
+import os
 from pathlib import Path
 
 import timm
@@ -24,7 +25,9 @@ def find_weights(folder: Path, backbone: str) -> Path:
         FileNotFoundError: naming the folder and what was looked for.
     """
     bare = backbone.split(".", maxsplit=1)[0]
-    for name in dict.fromkeys((backbone, bare)):  # a file of the very tag first
+    # The very tag first; a bare file holds the usual weights, and none of another tag.
+    names = [backbone, bare] if backbone in {bare, WEIGHT_TAGS.get(bare)} else [backbone]
+    for name in dict.fromkeys(names):
         found = sorted(
             file
             for file in folder.glob(f"{name}*")
@@ -32,7 +35,7 @@ def find_weights(folder: Path, backbone: str) -> Path:
         )
         if found:
             return found[0]
-    msg = f"--weights {str(folder)!r} holds no file named {bare}.<{'|'.join(s[1:] for s in SUFFIXES)}>."
+    msg = f"--weights {str(folder)!r} holds no file named {names[-1]}.<{'|'.join(s[1:] for s in SUFFIXES)}>."
     raise FileNotFoundError(msg)
 
 
@@ -48,7 +51,7 @@ def untrained_weights(folder: Path, backbone: str, seed: int) -> Path:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             state = timm.create_model(backbone, pretrained=False, zero_init_last=False).state_dict()
-        temporary = file.with_suffix(f".{torch.randint(2**31, (1,)).item()}")
+        temporary = file.with_suffix(f".{os.getpid()}")  # not a drawn number: all processes draw the same
         torch.save(state, temporary)
         temporary.replace(file)
     return file
@@ -56,8 +59,9 @@ def untrained_weights(folder: Path, backbone: str, seed: int) -> Path:
 
 def use_weights(backbone: str, file: Path) -> None:
     """Let timm read ``file`` wherever the weights of ``backbone`` are asked for, under its bare name or its tag."""
-    default = timm.models.get_arch_pretrained_cfgs(backbone)
-    for name in {next(iter(default)), WEIGHT_TAGS.get(backbone, next(iter(default)))}:
+    architecture, _, tag = backbone.partition(".")
+    default = next(iter(timm.models.get_arch_pretrained_cfgs(architecture)))
+    for name in {backbone} if tag else {default, WEIGHT_TAGS.get(architecture, default)}:
         # timm hands out copies only; the table itself has no public setter.
         timm_registry._model_pretrained_cfgs[name].file = str(file)
 

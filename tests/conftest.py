@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from anomalib.cli.cli import AnomalibCLI
 from anomalib.data import Folder
 from PIL import Image
 
@@ -50,3 +51,24 @@ def toy_folder(root: Path) -> Folder:
         eval_batch_size=2,
         num_workers=0,
     )
+
+
+def folder_arguments(root: Path) -> list[str]:
+    """The same datamodule, for the command line."""
+    return [
+        "--data=Folder",
+        "--data.name=toy",
+        f"--data.root={root}",
+        "--data.normal_dir=train/good",
+        "--data.normal_test_dir=test/good",
+        "--data.abnormal_dir=test/bad",
+        "--data.train_batch_size=2",
+        "--data.eval_batch_size=2",
+        "--data.num_workers=0",
+    ]
+
+
+def cli(verb: str, *arguments: str, root: Path) -> AnomalibCLI:
+    """anomalib's command line, in this process."""
+    quiet = ["--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.enable_progress_bar=false"]
+    return AnomalibCLI(args=[verb, *arguments, f"--default_root_dir={root}", *quiet])

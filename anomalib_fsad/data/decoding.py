@@ -24,6 +24,9 @@ from PIL import Image, ImageOps
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".dicom"})
 
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF")
+"""What Pillow may take a file for, whatever its name: not PostScript, for one, which it hands to another program."""
+
 PERCENTILES = (0.5, 99.5)
 
 EXIF_ORIENTATION = 0x0112
@@ -95,7 +98,7 @@ def read_rgb(path: str | Path, intensity: str = "auto") -> FloatImage:
 
         return read_dicom(path, how)
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             pages = getattr(image, "n_frames", 1)
             if pages > 1 and image.format == "TIFF":
                 raise ImageReadError(path, f"it holds {pages} pages. Save each page as a file of its own.")
@@ -111,13 +114,17 @@ def read_rgb(path: str | Path, intensity: str = "auto") -> FloatImage:
 
 
 def read_mask(path: str | Path) -> NDArray[np.uint8]:
-    """0 or 1 for each pixel of a ground-truth mask, H x W, whether the file says 1 or 255."""
+    """0 or 1 for each pixel of a ground-truth mask, H x W: all that is not 0, be it 1, a class or 255.
+
+    JPEG leaves grey around what it draws, so there it is all above half of the largest value.
+    """
     try:
-        with Image.open(path) as image:
-            grey = np.asarray(image.convert("L"))
+        with Image.open(path, formats=FORMATS) as image:
+            grey = np.asarray(image if image.mode == "P" else image.convert("L"))
+            least = grey.max() / 2 if image.format in {"JPEG", "MPO"} else 0
     except Exception as error:
         raise ImageReadError(path, _why(path, error)) from error
-    return (grey > grey.max() / 2).astype(np.uint8)
+    return (grey > least).astype(np.uint8)
 
 
 def rescale(values: NDArray[np.floating], how: Intensity) -> FloatImage:
@@ -161,7 +168,7 @@ def is_displayable(path: str | Path) -> bool:
     """Whether a plain ``PIL.Image.open(path).convert("RGB")`` shows what :func:`read_rgb` returns."""
     if is_dicom(path):
         return False
-    with Image.open(path) as image:
+    with Image.open(path, formats=FORMATS) as image:
         return image.mode in EIGHT_BIT_MODES and image.getexif().get(EXIF_ORIENTATION, 1) == 1
 
 

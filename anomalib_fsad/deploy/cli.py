@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="anomalib-fsad",
         description="Deploy D24FAD without torch, import the authors' checkpoints, look into files. "
-        "Training, testing and export are anomalib's: see anomalib --help.",
+        "Training and testing are anomalib's: see anomalib --help.",
     )
     top.add_argument("--version", action="version", version=f"anomalib-fsad {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -181,9 +181,13 @@ def run_predict(options: argparse.Namespace) -> int:
 
 def run_convert(options: argparse.Namespace) -> int:
     """Write a checkpoint with the authors' weights."""
+    from anomalib_fsad.models.components import WeightsUnavailableError
     from anomalib_fsad.reference import convert
 
-    path = convert(options.model, options.source, options.checkpoint, **_init_args(options.arguments))
+    try:
+        path = convert(options.model, options.source, options.checkpoint, **_init_args(options.arguments))
+    except WeightsUnavailableError as error:
+        raise ValueError(str(error)) from error
     messages.print(f"Wrote {path}; use it as --ckpt_path of anomalib.", markup=False, soft_wrap=True)
     return OK
 

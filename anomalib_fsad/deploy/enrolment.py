@@ -62,6 +62,9 @@ class Enrolment:
 
     def save(self, path: str | Path) -> Path:
         """Write a ``.npz`` without pickle; the file is whole or not there."""
+        if Path(path).suffix != ".npz":
+            msg = f"An enrolment is saved as .npz: {str(path)!r} ends in something else."
+            raise ValueError(msg)
         arrays: dict[str, NDArray[Any]] = {f"map_{scale}": maps for scale, maps in enumerate(self.maps, start=1)}
         arrays |= {"normal_scores": self.normal_scores, "normal_peaks": self.normal_peaks}
         document: dict[str, Any] = {

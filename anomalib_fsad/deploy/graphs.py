@@ -108,7 +108,7 @@ def is_labelled(post_processor: nn.Module | None) -> bool:
     return (
         isinstance(post_processor, PostProcessor)
         and post_processor.enable_thresholding
-        and (is_normalized(post_processor) or not post_processor.enable_normalization)
+        and is_normalized(post_processor)
     )
 
 

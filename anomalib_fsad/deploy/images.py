@@ -45,7 +45,7 @@ def is_batch(images: Image | Images) -> bool:
 
 
 def folder_images(folder: Path) -> list[Path]:
-    """The image files in and below a folder, sorted."""
+    """The image files in and below a folder, sorted; hidden files are left out."""
     if not folder.is_dir():
         msg = f"{str(folder)!r} is no folder."
         raise ValueError(msg)
@@ -132,4 +132,6 @@ def _from_bytes(array: NDArray[np.uint8]) -> FloatImage:
 
 def _is_image(path: Path) -> bool:
     suffix = path.suffix.lower()
+    if path.name.startswith("."):
+        return False
     return suffix in IMAGE_SUFFIXES or (suffix == "" and is_dicom(path))

@@ -34,8 +34,14 @@ def test_two_processes_agree_with_each_other_and_with_one(tmp_path):
     assert first["metrics"] == pytest.approx(second["metrics"], abs=1e-6)
     assert first["steps"] == 2  # 20 queries of five source organs, in batches of 5, shared by two
 
+    untrained = sum(p.detach().double().sum().item() for p in ddp_job.make_model().model.student.parameters())
+    assert first["weights_sum"] != pytest.approx(untrained, rel=1e-6)
+
     model = D24FAD.load_from_checkpoint(first["checkpoint"], visualizer=False)
     alone = Engine(accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path / "alone")
-    metrics = alone.test(model=model, datamodule=ddp_job.make_data(tmp_path))[0]
+    data = ddp_job.make_data(tmp_path)
+    metrics = alone.test(model=model, datamodule=data)[0]
+    assert data.support_files == first["support"]
+    assert model.model.support.images.double().sum().item() == first["support_sum"]
     assert metrics["image_AUROC"] == pytest.approx(first["metrics"]["image_AUROC"], abs=1e-6)
     assert metrics["pixel_AUROC"] == pytest.approx(first["metrics"]["pixel_AUROC"], abs=1e-4)

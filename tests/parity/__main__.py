@@ -34,7 +34,11 @@ def main(arguments: list[str]) -> int:
         return 2
     passed = True
     for path in map(Path, arguments):
-        for case in json.loads(path.read_text()):
+        cases = json.loads(path.read_text())
+        if not cases:
+            print(f"{path} holds no figures.", file=sys.stderr)
+            return 2
+        for case in cases:
             result = report(case)
             print("\n".join(result.lines()), flush=True)
             passed &= result.passed

@@ -10,7 +10,15 @@ from anomalib_fsad.models.components import gaussian_blur
 from anomalib_fsad.models.scrd4ad import ContrastiveDistillationLoss, SCRD4ADModel, from_reference
 from anomalib_fsad.models.scrd4ad.loss import scale_distances
 from anomalib_fsad.models.scrd4ad.reference import PREFIXES
-from tests.parity.golden import NORM_TOLERANCE, VALUE_TOLERANCE, Report, golden_images, golden_state, imagenet_normalize
+from tests.parity.golden import (
+    NORM_TOLERANCE,
+    VALUE_TOLERANCE,
+    Report,
+    as_recorded,
+    golden_images,
+    golden_state,
+    imagenet_normalize,
+)
 
 HEAD = {"scale_head.weight": "mlp.weight", "scale_head.bias": "mlp.bias"}
 """Our names to the authors'."""
@@ -96,12 +104,9 @@ def _gradients(report: Report, model: SCRD4ADModel, images: Tensor, noisy: Tenso
     Pull and push are nearly equal here, so their ratio's gradient is a small difference: with the wide network and its
     two images float32 itself is off by 2e-3 from float64, and one thread and two differ by as much.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    model.train()
-    value = ContrastiveDistillationLoss()(*model(images, noisy))
-    value.backward()
-    torch.set_num_threads(threads)
+    with as_recorded():
+        value = ContrastiveDistillationLoss()(*model.train()(images, noisy))
+        value.backward()
     report.scalar("training loss", value.detach(), figures["loss_unweighted"])
     gradients = {reference_name(name): p.grad for name, p in model.named_parameters() if p.requires_grad}
     total = figures["grad_total"]

@@ -30,8 +30,9 @@ def read_split_json(root: Path, category: str, seed: int = 0) -> pd.DataFrame:
 
 
 def _samples(root: Path) -> Iterator[Sample]:
-    files = images_in(root, below=True)
-    by_name = {str(f.relative_to(root)): f for f in files} | {f.stem: f for f in files} | {f.name: f for f in files}
+    # Masks that lie beside the images have the same names: images/ comes last, and so wins.
+    files = sorted(images_in(root, below=True), key=lambda f: f.relative_to(root).parts[0] == "images")
+    by_name = {f.stem: f for f in files} | {f.name: f for f in files} | {str(f.relative_to(root)): f for f in files}
     splits = json.loads((root / "data.json").read_text())
     for split in ("train", "test"):
         for label in ("0", "1"):

@@ -8,12 +8,17 @@ from anomalib_fsad.models.components.anomaly_map import (
     summed_map,
 )
 from anomalib_fsad.models.components.host import HostMixin, default_pre_processor, seeded
+from anomalib_fsad.models.components.options import STRIDE, check_choice, check_images, checked_size
 from anomalib_fsad.models.components.teacher import Teacher, WeightsUnavailableError, read_state_dict
 
 __all__ = [
+    "STRIDE",
     "HostMixin",
     "Teacher",
     "WeightsUnavailableError",
+    "check_choice",
+    "check_images",
+    "checked_size",
     "default_pre_processor",
     "flat_cosine_distance",
     "gaussian_blur",

@@ -21,10 +21,7 @@ def outside_networks(model: Any) -> list[str]:
     before = _reached(reversed(operations), features, upwards=True)
     kept = behind & before
     return [
-        name
-        for op in operations
-        if (name := op.get_friendly_name()) not in kept
-        and op.get_type_name() not in {"Constant", "Parameter", "Result"}
+        name for op in operations if (name := op.get_friendly_name()) not in kept and op.get_type_name() not in DATA
     ]
 
 

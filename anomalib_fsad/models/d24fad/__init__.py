@@ -2,6 +2,7 @@
 """D24FAD: few-shot detection in a task never trained on, by dual distillation and a learnt weighting of references."""
 
 from anomalib_fsad.models.d24fad.lightning_model import D24FAD
+from anomalib_fsad.models.d24fad.reference import from_reference
 from anomalib_fsad.models.d24fad.torch_model import D24FADModel
 
-__all__ = ["D24FAD", "D24FADModel"]
+__all__ = ["D24FAD", "D24FADModel", "from_reference"]

@@ -16,9 +16,9 @@ from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, optim
 
-from anomalib_fsad.models.components import HostMixin, default_pre_processor, seeded
+from anomalib_fsad.models.components import HostMixin, check_choice, checked_size, default_pre_processor, seeded
 from anomalib_fsad.models.d24fad.loss import D24FADLoss
-from anomalib_fsad.models.d24fad.references import (
+from anomalib_fsad.models.d24fad.support_images import (
     datamodule_support,
     folder_references,
     partners_in_batch,
@@ -50,7 +50,7 @@ class D24FAD(HostMixin, AnomalibModule):
             always trained ``in_batch``. Defaults to ``episode``.
         image_score: the score of an image is the ``max`` (default) or the ``mean`` of its map.
         lr: learning rate of Adam. Defaults to ``1e-4``.
-        image_size: height and width, or one number for both. Defaults to ``128``.
+        image_size: height and width, or one number for both; multiples of 32. Defaults to ``128``.
         max_epochs: epochs to train, before any ``--trainer.max_epochs``; the paper's recipe is 70. Defaults to
             ``None``: what the trainer says.
         seed: of weights, training and drawn references. Defaults to ``111``.
@@ -65,6 +65,7 @@ class D24FAD(HostMixin, AnomalibModule):
         'one_class'
     """
 
+    architecture = ("backbone", "image_score")
     not_restored: ClassVar[dict[str, Any]] = {"pre_trained": False, "few_shot_source": None}
 
     def __init__(
@@ -85,7 +86,13 @@ class D24FAD(HostMixin, AnomalibModule):
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
-        check_options(k_shot=k_shot, support_mode=support_mode, image_score=image_score)
+        # Plain data before super().__init__, which stores these very names as the hyper-parameters.
+        image_size = checked_size(image_size)
+        check_choice("support_mode", support_mode, ("episode", "in_batch"))
+        check_choice("image_score", image_score, ("max", "mean"))
+        if k_shot < 1:
+            msg = f"k_shot={k_shot} must be at least 1."
+            raise ValueError(msg)
         if pre_processor is True:
             pre_processor = default_pre_processor(image_size, normalize=False)
         super().__init__(
@@ -118,6 +125,8 @@ class D24FAD(HostMixin, AnomalibModule):
                 )
                 raise ValueError(msg)
             categories = getattr(batch, "category", None) or [""] * len(batch.image)
+            if batch_idx == 0 and self.current_epoch == 0:
+                self._tell_lonely(categories)
             partners = partners_in_batch(categories, self.k_shot).to(batch.image.device)
             maps = self.model.in_batch(batch.image, partners)
         losses = self.loss(*maps)
@@ -125,6 +134,15 @@ class D24FAD(HostMixin, AnomalibModule):
             label = "train_loss" if name == "loss" else f"train_{name}"
             self.log(label, value.detach(), on_epoch=True, prog_bar=name == "loss", batch_size=len(batch.image))
         return {"loss": losses["loss"]}
+
+    def _tell_lonely(self, categories: Sequence[str]) -> None:
+        lonely = sum(categories.count(category) == 1 for category in categories)
+        if lonely:
+            logger.warning(
+                "support_mode=in_batch: %d of %d images of the first batch have no other of their category to be "
+                "compared with. Pass --data.same_category_batches true, or raise train_batch_size.",
+                *(lonely, len(categories)),
+            )
 
     def configure_optimizers(self) -> optim.Optimizer:
         """Adam over the student and L2W, with the authors' betas."""
@@ -207,10 +225,21 @@ class D24FAD(HostMixin, AnomalibModule):
             self.use_support(images)
         elif len(self.model.support):
             self.model.encode_support()
-            if len(self.model.support) != self.k_shot:
-                logger.info("The checkpoint's %d references are used.", len(self.model.support))
         else:
             self.use_support(training_references(self._training_dataset(datamodule), self.k_shot, self.seed))
+        self._tell_other_count("checkpoint" if images is None else "datamodule")
+
+    def _tell_other_count(self, whose: str) -> None:
+        """Say that ``k_shot`` is not what is compared with, and how it could be."""
+        count = len(self.model.support)
+        if count == self.k_shot:
+            return
+        remedy = f" or --data.k_shot {self.k_shot}" if whose == "datamodule" else ""
+        logger.warning(
+            "k_shot=%d of the model is not used: the %s holds %d references, and images are compared with these. "
+            "Pass --model.k_shot %d to agree, or --model.few_shot_source FOLDER%s for others.",
+            *(self.k_shot, whose, count, count, remedy),
+        )
 
     def _training_dataset(self, datamodule: Any) -> Any:
         dataset = getattr(datamodule, "train_data", None)
@@ -294,21 +323,3 @@ class D24FAD(HostMixin, AnomalibModule):
     def configure_visualizer(cls) -> D24FADVisualizer:
         """Pictures with the references and their weights."""
         return D24FADVisualizer()
-
-
-def check_options(k_shot: int, support_mode: str, image_score: str) -> None:
-    """Refuse options that jsonargparse does not check, since the benchmark passes them by.
-
-    Raises:
-        ValueError: naming the option, its value and what it may be.
-    """
-    if k_shot < 1:
-        msg = f"k_shot={k_shot} must be at least 1."
-        raise ValueError(msg)
-    for option, value, known in (
-        ("support_mode", support_mode, ("episode", "in_batch")),
-        ("image_score", image_score, ("max", "mean")),
-    ):
-        if value not in known:
-            msg = f"{option}={value!r} is not known; it is one of {known}."
-            raise ValueError(msg)

@@ -65,7 +65,11 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         msg = f"The checkpoint {str(path)!r} does not exist."
         raise FileNotFoundError(msg)
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        msg = f"{str(path)!r} could not be read as plain tensors: {str(error).splitlines()[0]}"
+        raise ValueError(msg) from error
     if not isinstance(content, Mapping):
         msg = f"{str(path)!r} holds a {type(content).__name__}, not a dict of state dicts."
         raise ValueError(msg)

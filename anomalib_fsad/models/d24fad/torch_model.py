@@ -10,7 +10,13 @@ from anomalib.data import InferenceBatch
 from anomalib.models.components.backbone import get_decoder
 from torch import Tensor, nn
 
-from anomalib_fsad.models.components import Teacher, gaussian_blur, pixel_cosine_distance, summed_map
+from anomalib_fsad.models.components import (
+    Teacher,
+    check_images,
+    gaussian_blur,
+    pixel_cosine_distance,
+    summed_map,
+)
 from anomalib_fsad.models.d24fad.learn_to_weight import LearnToWeight, weigh_references
 from anomalib_fsad.models.d24fad.support import SupportSet
 
@@ -80,6 +86,7 @@ class D24FADModel(nn.Module):
             query: B x 3 x H x W.
             support: B x K x 3 x H x W.
         """
+        check_images(query, "D24FAD")
         batch, shots = support.shape[:2]
         *teacher, deepest = self.teacher(torch.cat([query, support.transpose(0, 1).flatten(0, 1)]))
         query_deepest, *support_deepest = deepest.split(batch)
@@ -96,6 +103,7 @@ class D24FADModel(nn.Module):
             images: B x 3 x H x W.
             partners: for each image the places in the batch of its K supports, B x K.
         """
+        check_images(images, "D24FAD")
         *teacher, deepest = self.teacher(images)
         student = self.decode(deepest)
         keys = [projected[partners] for projected in self.l2w.keys(student)]  # B x K x C x H x W
@@ -108,6 +116,7 @@ class D24FADModel(nn.Module):
 
     def set_support(self, images: Tensor) -> None:
         """Make pre-processed normal images, K x 3 x H x W, the references of all that is scored from now on."""
+        check_images(images, "D24FAD")
         # A trainer's predictions run in inference mode, and a tensor made there can never be exported.
         with torch.inference_mode(mode=False):
             self.support.images = images.detach().clone().to(next(self.student.parameters()).device)
@@ -135,6 +144,8 @@ class D24FADModel(nn.Module):
                 support set.
         """
         with torch.no_grad():
+            if not torch.compiler.is_compiling():
+                check_images(images, "D24FAD")
             student = self.decode(self.teacher(images)[-1])
             if support is None:
                 self._check_support(student[0])

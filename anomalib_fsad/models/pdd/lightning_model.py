@@ -14,16 +14,22 @@ from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
 from torch import Tensor
 
-from anomalib_fsad.models.components import HostMixin, default_pre_processor, seeded
+from anomalib_fsad.models.components import (
+    STRIDE,
+    HostMixin,
+    check_choice,
+    check_images,
+    checked_size,
+    default_pre_processor,
+    seeded,
+)
 from anomalib_fsad.models.pdd.loss import Objective, PDDLoss
-from anomalib_fsad.models.pdd.options import check_choice, check_taus, sides
+from anomalib_fsad.models.pdd.options import check_taus
 from anomalib_fsad.models.pdd.teacher_cache import CachePlace, TeacherCache
 from anomalib_fsad.models.pdd.teachers import PreTrained, plain_names, plain_weights
 from anomalib_fsad.models.pdd.torch_model import PDDModel
 
 PAPER_TEACHERS = ("wide_resnet50_2.racm_in1k", "vmamba_tiny")
-STRIDE = 32
-"""Of the deepest level."""
 PERIOD, LOWEST_RATE = 40, 0.1
 """The authors anneal for 40 epochs to a tenth of the rate, and, in 100 epochs, back and down again."""
 
@@ -95,7 +101,7 @@ class PDD(HostMixin, AnomalibModule):
         # Plain data before super().__init__, which stores these very names as the hyper-parameters.
         teachers = plain_names(teachers)
         pre_trained = plain_weights(teachers, pre_trained)
-        image_size = sides(image_size, STRIDE)
+        image_size = checked_size(image_size)
         check_choice("objective", objective, ("paper", "released"))
         check_choice("cache_teachers", cache_teachers, ("none", "ram", "disk"))
         check_taus(tau_low, tau_high)
@@ -148,6 +154,7 @@ class PDD(HostMixin, AnomalibModule):
         return {"loss": losses["loss"]}
 
     def _features(self, images: Tensor) -> list[list[Tensor]]:
+        check_images(images, "PDD")
         if len(images) == 1 and images.shape[-2:].numel() == STRIDE**2:
             msg = (
                 "PDD cannot normalise a batch of one image of 32 x 32 pixels, whose deepest level is a single pixel: "

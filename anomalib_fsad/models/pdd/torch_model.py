@@ -8,7 +8,7 @@ import torch
 from anomalib.data import InferenceBatch
 from torch import Tensor, nn
 
-from anomalib_fsad.models.components import gaussian_blur, pixel_cosine_distance, summed_map
+from anomalib_fsad.models.components import check_images, gaussian_blur, pixel_cosine_distance, summed_map
 from anomalib_fsad.models.pdd.fusion import Fusion, PriorBranches
 from anomalib_fsad.models.pdd.student import Student
 from anomalib_fsad.models.pdd.teachers import PreTrained, Teachers
@@ -74,6 +74,8 @@ class PDDModel(nn.Module):
     def forward(self, images: Tensor) -> InferenceBatch:
         """Score normalised images, B x 3 x H x W with H and W multiples of 32, each by itself."""
         with torch.no_grad():
+            if not torch.compiler.is_compiling():
+                check_images(images, "PDD")
             return self.predictions(self.distil(self.teachers(images)), images.shape[-2:])
 
     def predictions(self, maps: Distilled, size: Sequence[int]) -> InferenceBatch:

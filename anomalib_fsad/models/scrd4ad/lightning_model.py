@@ -16,10 +16,10 @@ from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
 from torch import Tensor
 
-from anomalib_fsad.models.components import HostMixin, default_pre_processor, seeded
+from anomalib_fsad.models.components import HostMixin, check_choice, checked_size, default_pre_processor, seeded
 from anomalib_fsad.models.scrd4ad.loss import ContrastiveDistillationLoss, relative_entropy
 from anomalib_fsad.models.scrd4ad.spoil import REFERENCE_SIZE, grey_level, noise_patches
-from anomalib_fsad.models.scrd4ad.torch_model import STRIDE, ImageScore, ScaleWeighting, SCRD4ADModel
+from anomalib_fsad.models.scrd4ad.torch_model import ImageScore, ScaleWeighting, SCRD4ADModel
 
 
 class SCRD4AD(HostMixin, AnomalibModule):
@@ -75,9 +75,9 @@ class SCRD4AD(HostMixin, AnomalibModule):
     ) -> None:
         # Plain data before super().__init__, which stores these very names as the hyper-parameters.
         noise_size = _checked_sides(noise_size)
-        image_size = _checked_size(image_size)
-        _check_choice("scale_weighting", scale_weighting, ("outside", "none"))
-        _check_choice("image_score", image_score, ("mean", "max"))
+        image_size = checked_size(image_size)
+        check_choice("scale_weighting", scale_weighting, ("outside", "none"))
+        check_choice("image_score", image_score, ("mean", "max"))
         if pre_processor is True:
             pre_processor = default_pre_processor(image_size, normalize=True)
         super().__init__(
@@ -141,17 +141,3 @@ def _checked_sides(noise_size: Sequence[int]) -> tuple[int, int]:
         )
         raise ValueError(msg)
     return sides[0], sides[1]
-
-
-def _checked_size(image_size: int | Sequence[int]) -> tuple[int, int]:
-    size = (image_size, image_size) if isinstance(image_size, int) else tuple(int(side) for side in image_size)
-    if len(size) != 2 or any(side < STRIDE or side % STRIDE for side in size):  # noqa: PLR2004
-        msg = f"image_size={image_size!r} must be one or two multiples of {STRIDE}, such as 256 or [256, 320]."
-        raise ValueError(msg)
-    return size[0], size[1]
-
-
-def _check_choice(option: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        msg = f"{option}={value!r} is not one of {', '.join(choices)}."
-        raise ValueError(msg)

@@ -10,10 +10,14 @@ from anomalib.models.components.backbone import get_decoder
 from anomalib.models.image.reverse_distillation.components import get_bottleneck_layer
 from torch import Tensor, nn
 
-from anomalib_fsad.models.components import Teacher, gaussian_blur, pixel_cosine_distance, summed_map
-
-STRIDE = 32
-"""The bottleneck is so many times smaller than the image."""
+from anomalib_fsad.models.components import (
+    STRIDE,
+    Teacher,
+    check_images,
+    gaussian_blur,
+    pixel_cosine_distance,
+    summed_map,
+)
 
 BOTTLENECK_WIDTH = {
     "wide_resnet50_2": {"width_per_group": 128},
@@ -83,12 +87,12 @@ class SCRD4ADModel(nn.Module):
             if noisy is None:
                 msg = "SCRD4ADModel in training mode needs the spoiled images too: model(images, noisy)."
                 raise ValueError(msg)
-            _check_size(images, training=True)
+            _check_trainable(images)
             clean, student, log_weights = self.distil(images)
             return Distillation(clean, self.teacher(noisy), student, log_weights)
         with torch.no_grad():
             if not torch.compiler.is_compiling():
-                _check_size(images, training=False)
+                check_images(images, "SCRD4AD")
             anomaly_map = gaussian_blur(self.raw_map(images), self.sigma)
             score = anomaly_map.mean((1, 2, 3)) if self.image_score == "mean" else anomaly_map.amax((1, 2, 3))
             return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
@@ -129,15 +133,9 @@ def _student(architecture: str, backbone: str) -> nn.Module:
         raise ValueError(msg) from error
 
 
-def _check_size(images: Tensor, *, training: bool) -> None:
-    count, _, height, width = images.shape
-    if height % STRIDE or width % STRIDE:
-        msg = (
-            f"SCRD4AD was given images of {height} x {width} pixels; its backbone needs multiples of {STRIDE}. "
-            "Set image_size, or the Resize of your own pre_processor, accordingly."
-        )
-        raise ValueError(msg)
-    if training and count * height * width == STRIDE * STRIDE:
+def _check_trainable(images: Tensor) -> None:
+    check_images(images, "SCRD4AD")
+    if images.shape[0] * images.shape[-2:].numel() == STRIDE * STRIDE:
         msg = (
             f"One image of {STRIDE} x {STRIDE} pixels is a single value a channel in the bottleneck, which batch "
             "normalisation cannot train on. Raise image_size, or train_batch_size (and drop a last batch of one)."

@@ -50,7 +50,7 @@ def selective_scan(
         with torch.autocast(u.device.type, enabled=False):
             return selective_scan(u, delta, A, B, C, D, delta_bias)
     dtype = u.dtype
-    if dtype != torch.float32:  # an idle cast would still be a node of a graph
+    if any(tensor.dtype != torch.float32 for tensor in (u, delta, A, B, C)):  # an idle cast would be a node of a graph
         u, delta, A, B, C = (tensor.float() for tensor in (u, delta, A, B, C))
     delta = F.softplus(delta if delta_bias is None else delta + delta_bias.unsqueeze(-1))
     y = _implementation(u)(u, delta, A, B, C)

@@ -50,6 +50,14 @@ def test_a_model_without_common_cells_is_left_out_by_name(results):
     assert "Stfpm(1)" in markdown(read, draws=10)
 
 
+def test_cells_that_differ_in_options_only_are_not_averaged(results):
+    cell = next((results / "cells").glob("D24FAD*.json"))
+    twin = cell.with_name(cell.name.replace(".json", "-other.json"))
+    twin.write_bytes(cell.read_bytes())
+    with pytest.raises(ValueError, match=r"2 results that differ in nothing but their options.*model D24FAD.*--out"):
+        read_results([results])
+
+
 def test_settings_are_apart_and_in_order(results):
     for k in (10, 4):
         write_cell(results, "Patchcore", "PERFECT", k_shot=k)

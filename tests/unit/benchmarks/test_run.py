@@ -83,6 +83,16 @@ def test_a_failure_is_told_and_stops_no_other_cell(arguments, capsys):
     assert not list((out / "cells").glob("*no_such_organ*"))
 
 
+@pytest.mark.cli
+def test_several_cells_at_a_time_share_their_teacher_and_their_bar(arguments, capsys):
+    out, options = arguments
+    command = [str(CONFIGS / "quick_padim.yaml"), *options, "--targets", "head_ct", "fundus", "--jobs", "2"]
+    assert main(command) == 0
+    assert len(list((out / "cells").glob("*.json"))) == 2
+    assert [file.name for file in (out / "weights").iterdir()] == ["resnet18_untrained_0.pth"]
+    assert "2/2" in capsys.readouterr().err
+
+
 def test_shards_part_the_cells(arguments, capsys):
     _, options = arguments
     command = [str(CONFIGS / "quick_padim.yaml"), *options, "--targets", "a", "b", "c", "--list"]
@@ -123,5 +133,8 @@ def test_a_missing_weight_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="resnet50"):
         find_weights(tmp_path, "resnet50")
     assert find_weights(tmp_path, "wide_resnet50_2").name == "wide_resnet50_2.pth"
+    # The bare name holds torchvision's weights, which are not those of PDD's teacher.
+    with pytest.raises(FileNotFoundError, match=r"wide_resnet50_2\.racm_in1k"):
+        find_weights(tmp_path, "wide_resnet50_2.racm_in1k")
     (tmp_path / "wide_resnet50_2.racm_in1k.pth").touch()
     assert find_weights(tmp_path, "wide_resnet50_2.racm_in1k").name == "wide_resnet50_2.racm_in1k.pth"

@@ -20,7 +20,7 @@ def test_example(path: Path) -> None:
     data = AnomalibDataModule.from_config(path)
     assert isinstance(data, MedicalFewShot)
     if path.stem == "medical_sets":
-        assert data.sets["RSNA"]["test_share"] == 0.2
+        assert data.sets["rsna"]["test_share"] == 0.2
         assert data.sets["BrainTumor"]["pituitary"] is True
 
 

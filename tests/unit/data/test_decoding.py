@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalib_fsad.data.decoding import ImageReadError, is_displayable, parse_intensity, read_rgb, to_uint8
+from anomalib_fsad.data.decoding import (
+    ImageReadError,
+    is_displayable,
+    parse_intensity,
+    read_mask,
+    read_rgb,
+    to_uint8,
+)
 
 RAMP = np.linspace(0, 255, 24 * 32).reshape(24, 32).round().astype(np.uint8)
 
@@ -100,6 +107,7 @@ def test_8_bit_is_not_stretched(tmp_path: Path, intensity: str) -> None:
     ("content", "reason"),
     [
         (b"", r"the file is empty \(0 bytes\)"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "no PNG, JPEG, BMP, TIFF or DICOM image"),
         (b"no image at all", "no PNG, JPEG, BMP, TIFF or DICOM image, or its beginning is damaged"),
     ],
 )
@@ -108,6 +116,18 @@ def test_unreadable_file_is_named(tmp_path: Path, content: bytes, reason: str) -
     path.write_bytes(content)
     with pytest.raises(ImageReadError, match=rf"Cannot read image '.*scan\.png': .*{reason}"):
         read_rgb(path)
+
+
+@pytest.mark.parametrize("values", [(0, 1), (0, 255), (0, 1, 2), (0, 85, 170, 255)])
+def test_a_mask_is_all_that_is_not_zero(tmp_path: Path, values: tuple[int, ...]) -> None:
+    pixels = np.array([values] * 4, dtype=np.uint8)
+    assert read_mask(save(tmp_path / "mask.png", pixels)).tolist() == [[int(v > 0) for v in values]] * 4
+
+
+def test_a_mask_in_jpeg_is_told_from_the_grey_around_it(tmp_path: Path) -> None:
+    pixels = np.zeros((32, 32), dtype=np.uint8)
+    pixels[8:24, 8:24] = 255
+    assert read_mask(save(tmp_path / "mask.jpg", pixels)).sum() == 256
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])

@@ -309,6 +309,13 @@ def test_rsna_whose_tables_disagree(tmp_path: Path) -> None:
         run_reader("rsna", tmp_path, "RSNA", {})
 
 
+def test_split_json_takes_no_mask_for_an_image(tmp_path: Path) -> None:
+    split_json(tmp_path)
+    pictures(tmp_path / "masks", "c", "d")
+    table = run_reader("split_json", tmp_path, "X", {})
+    assert {Path(path).parent.name for path in table["image_path"]} == {"images"}
+
+
 def test_split_json_with_a_missing_image(tmp_path: Path) -> None:
     split_json(tmp_path)
     (tmp_path / "images/c.png").unlink()

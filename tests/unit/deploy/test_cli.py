@@ -3,6 +3,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,7 +63,8 @@ def test_predict_goes_on_after_an_unreadable_image(deployed, organ, tmp_path):
 
 
 def test_errors_are_one_line(deployed, organ, tmp_path, capsys):
-    bundle, images = str(deployed.bundle), str(deployed.mixed)
+    bundle, images, broken = str(deployed.bundle), str(deployed.mixed), str(tmp_path / "broken.pth")
+    Path(broken).write_bytes(b"no tensors")
     for command, message in (
         (["predict", bundle, str(organ), images, images + "/out"], "lies in the folder of images"),
         (["predict", bundle, str(organ), str(tmp_path / "none"), str(tmp_path / "out")], "is no folder"),
@@ -75,6 +77,9 @@ def test_errors_are_one_line(deployed, organ, tmp_path, capsys):
         (["convert", "D24FAD", "a.pth", "b.ckpt"], "'a.pth' does not exist"),
         (["convert", "D24FAD", "a.pth", "b.pth"], "must end in .ckpt"),
         (["convert", "D24FAD", "a.pth", "b.ckpt", "k_shot"], "write NAME=VALUE"),
+        (["convert", "D24FAD", broken, str(tmp_path / "b.ckpt")], "could not be read as plain tensors"),
+        (["convert", "D24FAD", broken, str(tmp_path / "b.ckpt"), "shots=4"], "D24FAD has no argument shots"),
+        (["enroll", bundle, images, str(tmp_path / "liver")], "is saved as .npz"),
         (["inspect", str(tmp_path / "none")], "does not exist"),
     ):
         assert main(command) == 2

@@ -9,13 +9,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from torch import nn
 from torchvision.transforms.v2 import Normalize
 
 from anomalib_fsad.deploy import FewShotInferencer, export
 from anomalib_fsad.deploy.bundle import load_bundle, record_file, write_metadata
-from anomalib_fsad.deploy.graphs import Encoder, Scorer
+from anomalib_fsad.deploy.graphs import Encoder, Scorer, is_labelled
 from anomalib_fsad.deploy.images import folder_images
 from anomalib_fsad.models.d24fad import D24FAD
 from tests.unit.deploy.conftest import eager
@@ -47,6 +48,12 @@ def test_the_files_and_their_json(deployed):
     assert {"anomalib", "torch", "openvino", "anomalib-fsad"} <= metadata.software.keys()
     # The scorer is small: it holds neither teacher nor student.
     assert metadata.files["scorer.bin"].bytes * 50 < metadata.files["encoder.bin"].bytes
+
+
+@pytest.mark.parametrize("normalization", [True, False])
+def test_labels_without_a_validation_mean_nothing(normalization):
+    """anomalib compares with 0.5 then, whatever the range of the scores."""
+    assert not is_labelled(PostProcessor(enable_normalization=normalization))
 
 
 def test_onnx_is_one_file_at_opset_18_with_clear_names(deployed):

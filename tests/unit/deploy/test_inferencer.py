@@ -179,3 +179,9 @@ def test_needs_neither_torch_nor_anomalib(deployed, inferencer, tmp_path, backen
     assert imported == ["openvino" if backend == "openvino" else "onnxruntime"]
     enrolment = inferencer.enroll(deployed.normals)
     assert score == pytest.approx(inferencer.predict(image, enrolment).raw_score, abs=1e-4)
+
+
+def test_hidden_files_are_no_images(tmp_path):
+    for name in ("a.png", "._a.png"):
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    assert [path.name for path in folder_images(tmp_path)] == ["a.png"]

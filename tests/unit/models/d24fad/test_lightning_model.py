@@ -2,15 +2,22 @@
 """D24FAD in anomalib's engine: one short fit on five images, and all that hangs on its checkpoint."""
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from anomalib.data.utils import read_image
 from anomalib.engine import Engine
 from anomalib.models import Padim
+from anomalib.pre_processing import PreProcessor
+from lightning.pytorch import Trainer
+from omegaconf import OmegaConf
 from PIL import Image
+from torchvision.transforms.v2 import Resize
 
 from anomalib_fsad.models.d24fad import D24FAD
 from tests.conftest import draw, toy_folder
@@ -37,6 +44,11 @@ def fitted(toy_root, tmp_path_factory):
 def predict(model, folder, tmp_path, checkpoint=None):
     batches = engine(tmp_path).predict(model=model, data_path=folder, ckpt_path=checkpoint)
     return {Path(p).name: s.item() for b in batches for p, s in zip(b.image_path, b.pred_score, strict=True)}, batches
+
+
+def _made(folder):
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def test_fit_and_test(fitted):
@@ -69,8 +81,6 @@ def test_fresh_process_without_the_data(fitted, toy_root):
     out = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code, checkpoint, str(image)], capture_output=True, text=True, check=True
     ).stdout
-    from anomalib.data.utils import read_image
-
     assert json.loads(out.splitlines()[-1]) == pytest.approx(
         model(read_image(image, as_tensor=True)[None]).pred_score.tolist(), abs=1e-5
     )
@@ -85,27 +95,57 @@ def test_checkpoint_holds_references_encoded_by_its_own_weights(fitted):
         torch.testing.assert_close(a, b)
 
 
-def test_few_shot_source_replaces_the_references(fitted, toy_root, tmp_path):
+def test_two_few_shot_sources_score_differently(fitted, toy_root, tmp_path):
+    """At test and predict time, by the engine and by loading, from one checkpoint."""
     _, checkpoint, _, _ = fitted
-    source = tmp_path / "normals"
-    source.mkdir()
-    for i in range(3):
-        Image.new("RGB", (64, 64), (40 * i, 0, 0)).save(source / f"{i}.png")
-    before, _ = predict(small(), toy_root / "test/bad", tmp_path / "a", checkpoint)
-    after, batches = predict(small(few_shot_source=source, k_shot=3), toy_root / "test/bad", tmp_path / "b", checkpoint)
-    assert batches[0].reference_weights.shape == (1, 3)
-    loaded, _ = predict(
-        D24FAD.load_from_checkpoint(checkpoint, few_shot_source=source, k_shot=3),
-        toy_root / "test/bad",
-        tmp_path / "c",
-    )
-    assert after == pytest.approx(loaded, abs=1e-6)
-    raw = [m(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))).anomaly_map for m in (
-        D24FAD.load_from_checkpoint(checkpoint).eval().model,
-        D24FAD.load_from_checkpoint(checkpoint, few_shot_source=source, k_shot=3).eval().model,
-    )]  # fmt: skip
-    assert (raw[0] - raw[1]).abs().max() > 1e-5
-    assert before.keys() == after.keys()
+    maps = []
+    for name, shade in (("dark", 20), ("light", 60)):
+        for i in range(3):
+            Image.new("RGB", (64, 64), (shade * (i + 1), 0, 0)).save(_made(tmp_path / name) / f"{i}.png")
+        source = tmp_path / name
+        scores, batches = predict(
+            small(few_shot_source=source, k_shot=3), toy_root / "test/bad", tmp_path / f"{name}1", checkpoint
+        )
+        assert batches[0].reference_weights.shape == (1, 3)
+        model = D24FAD.load_from_checkpoint(checkpoint, few_shot_source=source, k_shot=3)
+        assert scores == pytest.approx(predict(model, toy_root / "test/bad", tmp_path / f"{name}2")[0], abs=1e-6)
+        engine(tmp_path / f"{name}3").test(model=model, datamodule=toy_folder(toy_root), verbose=False)
+        assert len(model.model.support) == 3
+        # Before normalisation, which stretches what little there is between scores after one epoch.
+        image = read_image(toy_root / "test/bad/0.png", as_tensor=True)[None]
+        maps.append(model.eval().model(model.pre_processor(image)))
+    assert (maps[0].pred_score - maps[1].pred_score).abs().min() > 1e-5
+    assert (maps[0].anomaly_map - maps[1].anomaly_map).abs().max() > 1e-5
+
+
+def test_the_engine_encodes_k_references_and_n_images(fitted, toy_root, tmp_path):
+    _, checkpoint, _, _ = fitted
+    model = D24FAD.load_from_checkpoint(checkpoint)
+    seen = []
+    model.model.teacher.register_forward_hook(lambda _module, inputs, _maps: seen.append(len(inputs[0])))
+    predict(model, toy_root / "test", tmp_path)
+    assert sum(seen) == 2 + 6  # K = 2, and each of six images once
+
+
+def test_another_number_of_references_is_explained(fitted, toy_root, tmp_path, caplog):
+    _, checkpoint, _, _ = fitted
+    with caplog.at_level(logging.WARNING):
+        _, batches = predict(small(k_shot=4), toy_root / "test/bad", tmp_path, checkpoint)
+    assert batches[0].reference_weights.shape == (1, 2)
+    [said] = [record.getMessage() for record in caplog.records if "k_shot=4" in record.getMessage()]
+    assert "checkpoint holds 2 references" in said
+    assert "--model.k_shot 2" in said
+    assert "--model.few_shot_source" in said
+
+
+def test_images_without_a_partner_are_told(toy_root, tmp_path, caplog):
+    model = small(support_mode="in_batch")
+    model.trainer = Trainer(logger=False, accelerator="cpu")
+    batch = SimpleNamespace(image=torch.rand(3, 3, 64, 64), category=["a", "a", "b"])
+    model.log = lambda *_, **__: None
+    model.training_step(batch, 0)
+    assert "1 of 3 images of the first batch have no other of their category" in caplog.text
+    assert "same_category_batches" in caplog.text
 
 
 def test_engine_export_keeps_the_few_shot_source_of_the_command_line(fitted, tmp_path):
@@ -127,6 +167,8 @@ def test_wrong_checkpoints_are_told_apart(fitted, toy_root, tmp_path):
     _, checkpoint, _, _ = fitted
     with pytest.raises(ValueError, match=r"made with backbone='resnet18'.*--model\.backbone resnet18"):
         predict(small(backbone="resnet34"), toy_root / "test/bad", tmp_path, checkpoint)
+    with pytest.raises(ValueError, match=r"made with image_score='max'.*--model\.image_score max"):
+        predict(small(image_score="mean"), toy_root / "test/bad", tmp_path, checkpoint)
     with pytest.raises(ValueError, match="holds a model of another library, not D24FAD"):
         small().on_load_checkpoint({"state_dict": Padim(pre_trained=False).state_dict()})
 
@@ -165,10 +207,29 @@ def test_nan_loss_is_said(toy_root, tmp_path):
         engine(tmp_path).fit(model=model, datamodule=toy_folder(toy_root))
 
 
-@pytest.mark.parametrize("options", [{"k_shot": 0}, {"support_mode": "both"}, {"image_score": "median"}])
+@pytest.mark.parametrize(
+    "options", [{"k_shot": 0}, {"support_mode": "both"}, {"image_score": "median"}, {"image_size": 100}]
+)
 def test_bad_options_are_named(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         small(**options)
+
+
+def test_sizes_of_ones_own_pre_processor_are_checked():
+    model = small(pre_processor=PreProcessor(Resize((100, 64))))
+    with pytest.raises(ValueError, match=r"D24FAD was given images of 100 x 64 pixels.*multiples of 32"):
+        model.use_support([torch.rand(3, 80, 80)])
+
+
+def test_a_size_from_the_benchmarks_configuration_becomes_plain_numbers():
+    assert small(image_size=OmegaConf.create([64, 96])).hparams["image_size"] == (64, 96)
+
+
+@pytest.mark.parametrize("backbone", ["resnet34", "resnet50"])
+def test_other_backbones(backbone):
+    model = small(backbone=backbone).eval()
+    model.use_support([torch.rand(3, 64, 64)] * 2)
+    assert model(torch.rand(1, 3, 70, 60)).anomaly_map.shape == (1, 1, 64, 64)
 
 
 def test_seed_makes_the_weights_and_leaves_the_global_generator_alone():

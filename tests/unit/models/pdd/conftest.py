@@ -5,34 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from anomalib.cli.cli import AnomalibCLI
+
+from tests.conftest import cli, folder_arguments
 
 TINY: dict[str, Any] = {"teachers": ["resnet18", "vmamba_atto"], "pre_trained": False, "image_size": 64}
 SLIM: dict[str, Any] = {**TINY, "teachers": ["resnet18"]}
 
 
-def folder_arguments(root: Path) -> list[str]:
-    """anomalib's Folder on ``toy_root``."""
-    return [
-        "--data=Folder",
-        "--data.name=toy",
-        f"--data.root={root}",
-        "--data.normal_dir=train/good",
-        "--data.normal_test_dir=test/good",
-        "--data.abnormal_dir=test/bad",
-        "--data.train_batch_size=2",
-        "--data.eval_batch_size=2",
-        "--data.num_workers=0",
-    ]
-
-
 def model_arguments(**more: object) -> list[str]:
     return ["--model=anomalib_fsad.PDD", *(f"--model.{k}={v}" for k, v in {**TINY, **more}.items())]
-
-
-def cli(verb: str, *arguments: str, root: Path) -> AnomalibCLI:
-    quiet = ["--trainer.accelerator=cpu", "--trainer.devices=1", "--trainer.enable_progress_bar=false"]
-    return AnomalibCLI(args=[verb, *arguments, f"--default_root_dir={root}", *quiet])
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The authors' checkpoints, in the small: the same names around a smaller network."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
 from anomalib_fsad import PDD
 from anomalib_fsad.models.pdd import from_reference
 from tests.parity.golden import golden_state
-from tests.parity.pdd import reference_name
+from tests.parity.pdd import check, reference_name
 from tests.unit.models.pdd.conftest import TINY
 
 
@@ -52,3 +55,12 @@ def test_other_weights_are_refused(decoder, change):
         state["mlp.branch3.weight"] = torch.ones(1)
     with pytest.raises(ValueError, match=r"teachers=\['resnet18', 'vmamba_atto'\].*mpa\.branch"):
         from_reference(state, **TINY)
+
+
+@pytest.mark.slow
+def test_figures_of_the_authors_code_are_met():
+    """Both teachers in full: wide_resnet50_2 and VMamba-Tiny."""
+    figures = Path(__file__).parents[3] / "parity/figures/pdd.json"
+    for case in json.loads(figures.read_text()):
+        report = check(case)
+        assert report.passed, "\n".join(report.lines())

@@ -4,6 +4,7 @@
 import copy
 import inspect
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -105,12 +106,17 @@ def test_it_learns_and_its_head_does_not_collapse(tmp_path: Path) -> None:
     assert metrics["scale_entropy"] > 0.1
 
 
-def test_each_step_epoch_and_rank_has_its_own_noise() -> None:
+def test_each_step_epoch_rank_and_seed_has_its_own_noise() -> None:
     model = SCRD4AD(**BARE)
     first, again, later = (model._generator(step).initial_seed() for step in (0, 0, 1))
     assert first == again != later
-    other = SCRD4AD(**BARE, seed=112)
-    assert other._generator(0).initial_seed() != first
+    others = []
+    for place in ({"seed": 112}, {"current_epoch": 1}, {"global_rank": 1}):
+        other = SCRD4AD(**BARE, seed=place.pop("seed", model.seed))
+        other._trainer = SimpleNamespace(**{"current_epoch": 0, "global_rank": 0, **place})
+        others.append(other._generator(0).initial_seed())
+        other._trainer = None
+    assert len({first, later, *others}) == 5
 
 
 def test_loss_and_entropy_are_logged(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from anomalib_fsad.reference import convert
 from tests.parity.golden import golden_state
 from tests.parity.scrd4ad import check, reference_shapes
 
-FIGURES = Path(__file__).parents[3] / "parity" / "figures" / "scrd4ad.json"
+FIGURES = Path(__file__).parents[3] / "parity" / "figures"
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +22,9 @@ def state() -> dict[str, Tensor]:
     return golden_state(reference_shapes("resnet18"))
 
 
-def test_figures_of_the_authors_code_are_met() -> None:
-    (case,) = json.loads(FIGURES.read_text())
+@pytest.mark.parametrize("name", ["scrd4ad", pytest.param("scrd4ad_wide", marks=pytest.mark.slow)])
+def test_figures_of_the_authors_code_are_met(name: str) -> None:
+    (case,) = json.loads((FIGURES / f"{name}.json").read_text())
     report = check(case)
     assert len(report.rows) > 50
     assert report.passed, "\n".join(report.lines())

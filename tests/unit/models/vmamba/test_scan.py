@@ -15,7 +15,9 @@ from anomalib_fsad.models.vmamba.scan import default_chunk, least_steps, scan_ch
 from tests.parity import selective_scan as golden_scan
 
 FIGURES = Path(__file__).parents[3] / "parity/figures/selective_scan.json"
-lengths = st.one_of(st.sampled_from([1, 2, 3, 13, 31, 64, 97, 127, 128, 211, 256]), st.integers(1, 140))
+lengths = st.one_of(
+    st.sampled_from([1, 2, 3, 13, 31, 64, 97, 127, 128, 211, 256, 509, 512, 1021, 1024, 2048]), st.integers(1, 140)
+)
 chunks = st.one_of(st.none(), st.integers(1, 150))
 seeds = st.integers(0, 2**31)
 
@@ -84,6 +86,13 @@ def test_bfloat16_is_scanned_in_float32(length):
     y = selective_scan(*inputs)
     assert y.dtype == torch.bfloat16
     assert torch.equal(y, selective_scan(*(tensor.float() for tensor in inputs)).bfloat16())
+
+
+def test_the_result_has_the_type_of_u():
+    u, *others = problem(4, 37)
+    y = selective_scan(u, *(tensor.bfloat16() for tensor in others))
+    assert y.dtype == torch.float32
+    assert torch.equal(y, selective_scan(u, *(tensor.bfloat16().float() for tensor in others)))
 
 
 def test_autocast_does_not_reach_the_scan():

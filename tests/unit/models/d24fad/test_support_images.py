@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from anomalib_fsad.models.d24fad.references import (
+from anomalib_fsad.models.d24fad.support_images import (
     choose,
     datamodule_support,
     folder_references,
@@ -23,6 +25,17 @@ def test_choice_is_seeded_and_without_repeats():
 def test_folder(toy_root):
     images = folder_references(toy_root / "test/good", 2, seed=0)
     assert [tuple(image.shape) for image in images] == [(3, 64, 96)] * 2
+
+
+def test_deep_images_are_refused_with_what_reads_them(tmp_path):
+    """anomalib would cut them off at 255: references of plain white."""
+    Image.fromarray(np.linspace(1000, 60000, 32 * 32).reshape(32, 32).astype(np.uint16)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png.*deeper than 8 bits.*--data\.few_shot_source"):
+        folder_references(tmp_path, 1, seed=0)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/scan.dcm").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"holds 0 readable.*DICOM.*--data\.few_shot_source"):
+        folder_references(tmp_path / "b", 1, seed=0)
 
 
 def test_folder_that_will_not_do(tmp_path):

@@ -9,9 +9,15 @@ from typing import Any, cast
 import numpy as np
 import torch
 from anomalib.data.utils import LabelName, get_image_filenames, read_image
+from PIL import Image
 from torch import Tensor
 
 logger = logging.getLogger(__name__)
+
+DEEPER = (
+    " 16-bit and DICOM images are read by MedicalFewShot (pass --data.few_shot_source instead), and by "
+    "anomalib-fsad enroll and predict."
+)
 
 
 def choose(count: int, k_shot: int, seed: int | None) -> list[int]:
@@ -20,7 +26,7 @@ def choose(count: int, k_shot: int, seed: int | None) -> list[int]:
 
 
 def folder_references(folder: str | Path, k_shot: int, seed: int | None) -> list[Tensor]:
-    """``k_shot`` normal images of a folder (3 x H x W in [0, 1], of any sizes).
+    """``k_shot`` normal images of a folder (3 x H x W in [0, 1], of any sizes), read as anomalib reads queries.
 
     Raises:
         ValueError: if there are too few images or one cannot be read.
@@ -36,7 +42,7 @@ def folder_references(folder: str | Path, k_shot: int, seed: int | None) -> list
     if len(names) < k_shot:
         msg = (
             f"few_shot_source={str(folder)!r} holds {len(names)} readable image files, but k_shot={k_shot}: "
-            "add normal images or lower k_shot."
+            f"add normal images or lower k_shot.{DEEPER if any(path.rglob('*.dcm')) else ''}"
         )
         raise ValueError(msg)
     chosen = [names[place] for place in choose(len(names), k_shot, seed)]
@@ -45,11 +51,18 @@ def folder_references(folder: str | Path, k_shot: int, seed: int | None) -> list
 
 
 def _read(path: Path) -> Tensor:
+    """Read as anomalib reads what it predicts."""
     try:
-        return cast("Tensor", read_image(path, as_tensor=True))
+        with Image.open(path) as image:
+            mode = image.mode
+        pixels = cast("Tensor", read_image(path, as_tensor=True))
     except Exception as error:
         msg = f"The reference image {str(path)!r} cannot be read ({error}): replace or remove it."
         raise ValueError(msg) from error
+    if mode.startswith(("I", "F")):
+        msg = f"The reference image {str(path)!r} is deeper than 8 bits, which anomalib cuts off at 255.{DEEPER}"
+        raise ValueError(msg)
+    return pixels
 
 
 def datamodule_support(datamodule: Any) -> list[Tensor] | None:
