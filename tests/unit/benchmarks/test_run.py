@@ -84,9 +84,11 @@ def test_a_failure_is_told_and_stops_no_other_cell(arguments, capsys):
 
 
 @pytest.mark.cli
-def test_several_cells_at_a_time_share_their_teacher_and_their_bar(arguments, capsys):
-    out, options = arguments
-    command = [str(CONFIGS / "quick_padim.yaml"), *options, "--targets", "head_ct", "fundus", "--jobs", "2"]
+def test_several_cells_at_a_time_share_their_teacher_and_their_bar(arguments, tmp_path, capsys):
+    _, options = arguments
+    out = tmp_path / "out"
+    more = ["--targets", "head_ct", "fundus", "--jobs", "2", "--out", str(out)]
+    command = [str(CONFIGS / "quick_padim.yaml"), *options, *more]
     assert main(command) == 0
     assert len(list((out / "cells").glob("*.json"))) == 2
     assert [file.name for file in (out / "weights").iterdir()] == ["resnet18_untrained_0.pth"]
