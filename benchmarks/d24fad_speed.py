@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """D24FAD's speed: inference against the authors' evaluation loop, and the two training modes.
 
-``python benchmarks/d24fad_speed.py [--backbone resnet18] [--size 128] [--repeats 5] [--device cpu]`` writes
+``python -m benchmarks.d24fad_speed [--backbone resnet18] [--size 128] [--repeats 5] [--device cpu]`` writes
 ``benchmarks/results/d24fad_speed.{md,csv,png}``. All rows come from one run; in each repeat the two sides are timed in
 turn, and the medians of the pairwise ratios are what to quote.
 """
@@ -165,7 +165,7 @@ def main() -> None:
     device = torch.device(options.device)
     table = measure(options.backbone, options.size, options.repeats, device)
     command = (
-        f"python benchmarks/d24fad_speed.py --backbone {options.backbone} --size {options.size} "
+        f"python -m benchmarks.d24fad_speed --backbone {options.backbone} --size {options.size} "
         f"--repeats {options.repeats} --device {options.device}"
     )
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"a CPU, {torch.get_num_threads()} threads"

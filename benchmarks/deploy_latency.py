@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Latency, start-up and memory of the few-shot inferencer beside anomalib's OpenVINOInferencer.
 
-    python benchmarks/deploy_latency.py                              # wide_resnet50_2 at 128 px, as in the paper
-    python benchmarks/deploy_latency.py --backbone resnet18 --rounds 30
+    python -m benchmarks.deploy_latency                              # wide_resnet50_2 at 128 px, as in the paper
+    python -m benchmarks.deploy_latency --backbone resnet18 --rounds 30
 
 Both run the same D24FAD with the same references: anomalib's one graph has them inside, the bundle's scorer takes them
 as an input. Weights are random, which changes no timing. The contenders take turns, image by image, so that whatever
@@ -157,7 +157,7 @@ def write(rows: list[str], options: argparse.Namespace, difference: float) -> No
     arguments = f"--backbone {options.backbone} --image_size {options.image_size} --k_shot {options.k_shot}"
     text = (
         "# Latency of the deployed D24FAD\n\n"
-        f"`python benchmarks/deploy_latency.py {arguments} --rounds {options.rounds} --starts {options.starts}`, "
+        f"`python -m benchmarks.deploy_latency {arguments} --rounds {options.rounds} --starts {options.starts}`, "
         f"{platform.machine()} CPU, Python {platform.python_version()}. Medians; the ratio is the median of the ratios "
         "of rounds in which the contenders took turns. Below 1 is faster, or smaller, than anomalib's. "
         f"Largest relative difference of scores: {difference:.1e}.\n\n"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How well a threshold from K normals keeps its false-positive rate, for scores of known distributions.
 
-    python benchmarks/deploy_threshold.py
+    python -m benchmarks.deploy_threshold
 
 Draws K scores many times, sets the threshold, and computes the rate that it really has. What leave-one-out adds (the
 references are scored against one reference fewer) is not in it: that depends on model and images.
@@ -69,7 +69,7 @@ def main() -> None:
     table.to_csv(RESULTS / "deploy_threshold.csv", index=False)
     text = (
         f"# Thresholds from K normals, target false-positive rate {TARGET:.0%}\n\n"
-        f"`python benchmarks/deploy_threshold.py`; {DRAWS} draws of K scores each.\n\n{markdown(table)}\n"
+        f"`python -m benchmarks.deploy_threshold`; {DRAWS} draws of K scores each.\n\n{markdown(table)}\n"
     )
     (RESULTS / "deploy_threshold.md").write_text(text)
     print(text)
