@@ -141,7 +141,10 @@ class ImageStore:
 
     def _file(self, path: str, kind: str, suffix: str) -> Path:
         """Where something made of this image is kept: named by all it depends on."""
-        state = Path(path).stat()
+        try:
+            state = Path(path).stat()
+        except OSError as error:
+            raise ImageReadError(path, "there is no such file.") from error
         size = _size(self.resize) if kind == "resized" else None
         key = f"{Path(path).resolve()}|{state.st_mtime_ns}|{state.st_size}|{self.intensity}|{size}"
         digest = hashlib.sha256(key.encode()).hexdigest()[:16]

@@ -117,6 +117,16 @@ def test_unreadable_images_are_all_named(tmp_path: Path, paths: list[str]) -> No
     assert [error.path for error in store(tmp_path).unreadable(paths)] == paths[:3]
 
 
+@pytest.mark.parametrize("mode", ["ram", "disk", "none"])
+def test_missing_images_are_all_named(tmp_path: Path, paths: list[str], mode: CacheMode) -> None:
+    gone = [str(tmp_path / "x.png"), str(tmp_path / "y.png")]
+    with pytest.raises(ImageReadError, match=r"x\.png.*there is no such file.*y\.png"):
+        store(tmp_path, mode).check([*paths, *gone])
+    if mode != "none":
+        with pytest.raises(ImageReadError, match=r"x\.png.*there is no such file.*y\.png"):
+            store(tmp_path, mode).fill([*paths, *gone])
+
+
 def test_a_viewer_gets_a_copy_of_what_it_cannot_open(tmp_path: Path, paths: list[str]) -> None:
     deep = tmp_path / "deep.png"
     values = np.linspace(0, 4000, 900).reshape(30, 30).astype(np.uint16)
