@@ -12,22 +12,15 @@ The teachers are small and untrained, so the table says how the parts compare he
 import argparse
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from anomalib.data import ImageBatch, ImageItem
-from lightning.pytorch import Trainer
-from torch import Tensor
-from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import binary_auroc
 
 from anomalib_fsad import PDD
-from anomalib_fsad.data.phantom.organs import ORGANS
-from benchmarks.scrd4ad_ablation import LESION_SIZES, Sets
+from benchmarks.ablation import LESION_SIZES, Sets, add_options, anomaly_maps, fit, plot, run_missing
 
-RESULTS = Path(__file__).parent / "results"
 NAME = "pdd_ablation"
 TEACHERS = ["resnet18", "vmamba_atto"]
 METHODS: dict[str, dict[str, Any]] = {
@@ -48,27 +41,6 @@ def build(method: str, seed: int, size: int) -> PDD:
     bare = {"post_processor": False, "evaluator": False, "visualizer": False}
     given = {"teachers": TEACHERS, "pre_trained": False, "cache_teachers": "ram", **bare, **METHODS[method]}
     return PDD(image_size=size, seed=seed, **given)
-
-
-def fit(model: PDD, images: Tensor, steps: int, batch: int, seed: int) -> None:
-    """Train through Lightning, as anomalib does."""
-    loader = DataLoader(
-        [ImageItem(image=image) for image in images],
-        batch_size=batch,
-        shuffle=True,
-        drop_last=True,
-        collate_fn=ImageBatch.collate,
-        generator=torch.Generator().manual_seed(seed),
-    )
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    Trainer(max_steps=steps, accelerator="cpu", devices=1, num_sanity_val_steps=0, **quiet).fit(model, loader)
-
-
-@torch.no_grad()
-def anomaly_maps(model: PDD, images: Tensor, batch: int = 20) -> Tensor:
-    """N x n x n."""
-    model.eval()
-    return torch.cat([model.model(model.pre_processor(chunk)).anomaly_map[:, 0] for chunk in images.split(batch)])
 
 
 def evaluate(model: PDD, sets: Sets) -> Iterator[dict[str, float]]:
@@ -118,34 +90,24 @@ def table(results: pd.DataFrame) -> str:
 def main() -> None:
     """Run what is missing, then write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--organ", default="head_ct", choices=sorted(ORGANS))
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=120)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--train_images", type=int, default=120)
-    parser.add_argument("--test_images", type=int, default=40)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    add_options(parser, steps=120, train_images=120)
     options = parser.parse_args()
-    RESULTS.mkdir(exist_ok=True)
-    csv = RESULTS / f"{NAME}.csv"
-    results = pd.read_csv(csv) if csv.is_file() else pd.DataFrame(columns=["method", "seed", *settings(options)])
-    for name, value in settings(options).items():
-        results = results[results[name] == value]
+    options.results.mkdir(parents=True, exist_ok=True)
+    csv = options.results / f"{NAME}.csv"
     sets = Sets.draw(options)
-    for seed in options.seeds:
-        for method in METHODS:
-            if len(results[(results.method == method) & (results.seed == seed)]):
-                continue
-            results = pd.concat([results, run(method, seed, sets, options)], ignore_index=True)
-            results.to_csv(csv, index=False, float_format="%.4f")
-            print(results.tail(len(LESION_SIZES)).to_string(), flush=True)
+    results = run_missing(
+        csv, list(METHODS), options.seeds, settings(options), lambda method, seed: run(method, seed, sets, options)
+    )
     heading = (
         f"`python -m benchmarks.{NAME}`: {' + '.join(TEACHERS)}, untrained, {options.size} px, {options.steps} steps "
         f"of {options.batch}, {options.train_images} training images, organ {options.organ}, seeds {options.seeds}, "
         f"{options.test_images} healthy and as many ill test images of each lesion size; mean ± deviation over seeds."
     )
-    (RESULTS / f"{NAME}.md").write_text(f"{heading}\n\n{table(results)}\n")
-    print((RESULTS / f"{NAME}.md").read_text())
+    picture = f"![AUROC over the lesion's size]({NAME}.png)"
+    report = f"{heading}\n\n{table(results)}\n\n{picture}\n"
+    (options.results / f"{NAME}.md").write_text(report)
+    print(report)
+    plot(results, METHODS, list(METRICS), options.results / f"{NAME}.png")
 
 
 if __name__ == "__main__":

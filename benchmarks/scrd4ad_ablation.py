@@ -13,27 +13,20 @@ hundreds of steps (README of the model, "Noise"). Here the noise is larger.
 import argparse
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from anomalib.data import ImageBatch, ImageItem
 from anomalib.models import ReverseDistillation
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
-from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import binary_auroc
 
 from anomalib_fsad import SCRD4AD
-from anomalib_fsad.data.phantom.generate import make_phantom
-from anomalib_fsad.data.phantom.lesions import LESIONS, Strength
-from anomalib_fsad.data.phantom.organs import ORGANS
 from anomalib_fsad.models.components import default_pre_processor
 from anomalib_fsad.models.scrd4ad.loss import relative_entropy
+from benchmarks.ablation import LESION_SIZES, Sets, add_options, anomaly_maps, fit, plot, run_missing
 
-RESULTS = Path(__file__).parent / "results"
 NAME = "scrd4ad_ablation"
 METHODS: dict[str, dict[str, Any]] = {
     "outside": {"scale_weighting": "outside"},
@@ -45,48 +38,6 @@ METHODS: dict[str, dict[str, Any]] = {
 NOISE: dict[str, Any] = {"noise_strength": 0.5, "noise_size": (64, 192)}
 LEARNING_RATE = 0.005
 """What anomalib's ReverseDistillation trains at."""
-LESION_SIZES = (0.08, 0.13, 0.20, 0.30)
-"""Radius as a share of half the image."""
-CONTRAST = 0.34
-"""Between the phantom set's hard lesions (0.26) and its easy ones (0.42)."""
-
-
-def as_rgb(pixels: np.ndarray) -> Tensor:
-    """An image in [0, 1]: 3 x n x n."""
-    pixels = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
-    return torch.from_numpy(pixels.astype(np.float32) / 255).permute(2, 0, 1).contiguous()
-
-
-def healthy(organ: str, first_seed: int, count: int, size: int) -> Tensor:
-    """Patients without a lesion: N x 3 x n x n."""
-    return torch.stack([as_rgb(make_phantom(organ, [first_seed, i], size).image) for i in range(count)])
-
-
-def ill(organ: str, radius: float, count: int, size: int) -> tuple[Tensor, Tensor]:
-    """The same patients for each radius, with a lesion of each kind in turn; and their masks, N x n x n."""
-    kinds, strength = list(LESIONS), Strength(CONTRAST, radius)
-    drawn = [make_phantom(organ, [3, i], size, kinds[i % len(kinds)], strength) for i in range(count)]
-    return torch.stack([as_rgb(phantom.image) for phantom in drawn]), torch.from_numpy(
-        np.stack([p.mask for p in drawn])
-    )
-
-
-class Sets(NamedTuple):
-    """The images of all runs, drawn once."""
-
-    train: Tensor
-    healthy: Tensor
-    ill: dict[float, tuple[Tensor, Tensor]]
-
-    @classmethod
-    def draw(cls, options: argparse.Namespace) -> "Sets":
-        """What ``options`` ask for."""
-        organ, size, count = options.organ, options.size, options.test_images
-        return cls(
-            train=healthy(organ, 1, options.train_images, size),
-            healthy=healthy(organ, 2, count, size),
-            ill={radius: ill(organ, radius, count, size) for radius in LESION_SIZES},
-        )
 
 
 def build(method: str, seed: int, backbone: str, size: int) -> LightningModule:
@@ -120,40 +71,6 @@ class Entropies(Callback):
             self.values.append(round(trainer.callback_metrics["scale_entropy"].item(), 4))
 
 
-def fit(model: LightningModule, images: Tensor, steps: int, batch: int, seed: int) -> list[float]:
-    """Train through Lightning, as anomalib does; the entropies of the scale weights come back."""
-    loader = DataLoader(
-        [ImageItem(image=image) for image in images],
-        batch_size=batch,
-        shuffle=True,
-        drop_last=True,
-        collate_fn=ImageBatch.collate,
-        generator=torch.Generator().manual_seed(seed),
-    )
-    entropies = Entropies()
-    trainer = Trainer(
-        max_steps=steps,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[entropies],
-        num_sanity_val_steps=0,
-    )
-    trainer.fit(model, loader)
-    return entropies.values
-
-
-@torch.no_grad()
-def anomaly_maps(model: LightningModule, images: Tensor, batch: int = 20) -> Tensor:
-    """N x n x n."""
-    model.eval()
-    inputs = (model.pre_processor(chunk) for chunk in images.split(batch))
-    return torch.cat([model.model(chunk).anomaly_map[:, 0] for chunk in inputs])
-
-
 def evaluate(model: LightningModule, sets: Sets) -> Iterator[dict[str, Any]]:
     """A row for each size of lesion."""
     good = anomaly_maps(model, sets.healthy)
@@ -184,10 +101,11 @@ def run(method: str, seed: int, sets: Sets, options: argparse.Namespace) -> pd.D
     """Train and evaluate one model."""
     began = time.perf_counter()
     model = build(method, seed, options.backbone, options.size)
-    entropies = fit(model, sets.train, options.steps, options.batch, seed)
+    entropies = Entropies()
+    fit(model, sets.train, options.steps, options.batch, seed, [entropies])
     return pd.DataFrame(evaluate(model, sets)).assign(
         **mean_weights(model, sets.train[:32]),
-        entropy_by_epoch=" ".join(map(str, entropies)),
+        entropy_by_epoch=" ".join(map(str, entropies.values)),
         method=method,
         seed=seed,
         seconds=round(time.perf_counter() - began, 1),
@@ -216,47 +134,18 @@ def table(results: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def plot(results: pd.DataFrame, path: Path) -> None:
-    """AUROC over the lesion's size."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), constrained_layout=True)
-    for axis, metric in zip(axes, ("image_AUROC_mean", "pixel_AUROC"), strict=True):
-        for method in METHODS:
-            chosen = results[results.method == method].groupby("radius")[metric]
-            axis.errorbar(LESION_SIZES, chosen.mean(), chosen.std(ddof=0), marker="o", capsize=3, label=method)
-        axis.set(xlabel="lesion radius / half image", title=metric, ylim=(0.4, 1.02))
-        axis.axhline(0.5, color="grey", linewidth=0.8, linestyle=":")
-    axes[0].legend()
-    figure.savefig(path, dpi=110)
-
-
 def main() -> None:
     """Run what is missing, then write table and figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--organ", default="head_ct", choices=sorted(ORGANS))
+    add_options(parser, steps=80, train_images=160)
     parser.add_argument("--backbone", default="resnet18")
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=80)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--train_images", type=int, default=160)
-    parser.add_argument("--test_images", type=int, default=40)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     options.results.mkdir(parents=True, exist_ok=True)
     csv = options.results / f"{NAME}.csv"
-    results = pd.read_csv(csv) if csv.is_file() else pd.DataFrame(columns=["method", "seed", *settings(options)])
-    for name, value in settings(options).items():
-        results = results[results[name] == value]
     sets = Sets.draw(options)
-    for seed in options.seeds:
-        for method in METHODS:
-            if len(results[(results.method == method) & (results.seed == seed)]):
-                continue
-            results = pd.concat([results, run(method, seed, sets, options)], ignore_index=True)
-            results.to_csv(csv, index=False, float_format="%.4f")
-            print(results.tail(len(LESION_SIZES)).to_string(), flush=True)
+    results = run_missing(
+        csv, list(METHODS), options.seeds, settings(options), lambda method, seed: run(method, seed, sets, options)
+    )
     (options.results / f"{NAME}.md").write_text(
         f"`python -m benchmarks.{NAME}`: {options.backbone}, random teacher, {options.size} px, {options.steps} steps "
         f"of {options.batch}, organ {options.organ}, {len(options.seeds)} seeds, "
@@ -264,7 +153,7 @@ def main() -> None:
         + table(results)
         + "\n"
     )
-    plot(results, options.results / f"{NAME}.png")
+    plot(results, METHODS, ("image_AUROC_mean", "pixel_AUROC"), options.results / f"{NAME}.png")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fit and test on the datamodules it is meant for: MedicalFewShot, one class and few shots, and a BMAD layout."""
+"""SCRD4AD and PDD on what they are meant for: MedicalFewShot, one class and few shots, and a BMAD layout."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from anomalib.data import BMAD, AnomalibDataModule
 from anomalib.engine import Engine
 from PIL import Image
 
-from anomalib_fsad import PDD, MedicalFewShot
+from anomalib_fsad import PDD, SCRD4AD, MedicalFewShot
 from tests.conftest import draw
-from tests.unit.models.pdd.conftest import TINY
+from tests.unit.models.pdd.conftest import TINY as TINY_PDD
+from tests.unit.models.scrd4ad.conftest import TINY as TINY_SCRD4AD
 
 
 def bmad(root: Path) -> BMAD:
@@ -53,8 +55,9 @@ def datamodule(name: str, root: Path) -> AnomalibDataModule:
 
 
 @pytest.mark.parametrize("name", ["bmad", "one_class", "few_shot"])
-def test_fit_and_test(name: str, tmp_path: Path) -> None:
-    data, model = datamodule(name, tmp_path / "data"), PDD(**TINY, max_epochs=1, visualizer=False)
+@pytest.mark.parametrize(("model_class", "tiny"), [(SCRD4AD, TINY_SCRD4AD), (PDD, TINY_PDD)])
+def test_fit_and_test(model_class: type, tiny: dict[str, Any], name: str, tmp_path: Path) -> None:
+    data, model = datamodule(name, tmp_path / "data"), model_class(**tiny, max_epochs=1, visualizer=False)
     engine = Engine(accelerator="cpu", devices=1, default_root_dir=tmp_path, logger=False, enable_progress_bar=False)
     engine.fit(model, datamodule=data)
     (metrics,) = engine.test(model, datamodule=data)
