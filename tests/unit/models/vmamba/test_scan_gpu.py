@@ -28,7 +28,8 @@ from anomalib_fsad.models.vmamba.scan import scan_plain
 from anomalib_fsad.models.vmamba.scan_triton import scan_triton
 
 torch.manual_seed(0)
-for batch, K, D, N, length, tile in ((1, 1, 1, 16, 1, 8), (2, 2, 3, 5, 13, 4), (1, 4, 2, 16, 32, 8)):
+cases = ((1, 1, 1, 16, 1, 8), (2, 2, 3, 5, 13, 4), (1, 4, 2, 16, 32, 8), (1, 1, 1, 4, 140, 128))
+for batch, K, D, N, length, tile in cases:
     u, B, C = torch.randn(batch, K, length, D).transpose(2, 3), *torch.randn(2, batch, K, N, length)
     delta, A = 50 * torch.rand(batch, K, D, length) ** 8, -torch.randn(K, D, N).exp()
     y = scan_triton(u, delta, A, B, C, tile)
