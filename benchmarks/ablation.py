@@ -2,7 +2,7 @@
 """What the ablations share: images with lesions of several sizes, a short training, runs that can be interrupted."""
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,7 +111,7 @@ def anomaly_maps(model: LightningModule, images: Tensor, batch: int = 20) -> Ten
 
 def run_missing(
     csv: Path,
-    methods: Sequence[str],
+    methods: Collection[str],
     seeds: Sequence[int],
     settings: dict[str, Any],
     run: Callable[[str, int], pd.DataFrame],
@@ -125,6 +125,7 @@ def run_missing(
         settings: columns and values that a finished run must share.
         run: makes the rows of a method and a seed.
     """
+    csv.parent.mkdir(parents=True, exist_ok=True)
     results = pd.read_csv(csv) if csv.is_file() else pd.DataFrame(columns=["method", "seed", *settings])
     for name, value in settings.items():
         results = results[results[name] == value]

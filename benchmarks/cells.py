@@ -17,6 +17,9 @@ EVALUATIONS = {"held_out": "held_out", "as_published": "same_as_test"}
 
 ONE_CLASS = "one_class"
 
+KEY = ("model", "protocol", "target", "k_shot", "seed", "evaluation")
+"""The columns that say which cell a row is."""
+
 PLACES = ("root", "cache_dir", "num_workers")
 """Options of the data that do not change what is computed."""
 
@@ -59,8 +62,7 @@ class Cell:
     @property
     def key(self) -> dict[str, Any]:
         """The columns that say which cell a row is."""
-        columns = ("model", "protocol", "target", "k_shot", "seed", "evaluation")
-        return {column: getattr(self, column) for column in columns}
+        return {column: getattr(self, column) for column in KEY}
 
 
 @dataclass(frozen=True)

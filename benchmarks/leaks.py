@@ -104,6 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch_size", type=int, default=16, help="of the test list")
     options = parser.parse_args(arguments)
     register()
+    options.out.mkdir(parents=True, exist_ok=True)
     rows = []
     for cell in read_cells(options.configs, overrides(options)):
         if cell.model != "D24FAD":
@@ -111,7 +112,6 @@ def main(arguments: list[str] | None = None) -> None:
         maps, labels = sharp_maps(cell, options.weights, options.out / "weights")
         rows.append({**cell.key, **compare(maps, labels, options.batch_size, cell.seed)})
         print(rows[-1], flush=True)
-        options.out.mkdir(parents=True, exist_ok=True)
         results = pd.DataFrame(rows)  # written after each cell: an interruption loses no more than one
         results.to_csv(options.out / "leaks.csv", index=False, float_format="%.5f")
     (options.out / "leaks.md").write_text(markdown(results) + "\n")

@@ -92,11 +92,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser, steps=120, train_images=120)
     options = parser.parse_args()
-    options.results.mkdir(parents=True, exist_ok=True)
     csv = options.results / f"{NAME}.csv"
     sets = Sets.draw(options)
     results = run_missing(
-        csv, list(METHODS), options.seeds, settings(options), lambda method, seed: run(method, seed, sets, options)
+        csv, METHODS, options.seeds, settings(options), lambda method, seed: run(method, seed, sets, options)
     )
     heading = (
         f"`python -m benchmarks.{NAME}`: {' + '.join(TEACHERS)}, untrained, {options.size} px, {options.steps} steps "

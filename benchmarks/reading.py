@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.cells import EVALUATIONS, ONE_CLASS
+from benchmarks.cells import EVALUATIONS, KEY, ONE_CLASS
 
 OURS = ("D24FAD", "SCRD4AD", "PDD")
 
@@ -76,10 +76,9 @@ def read_results(paths: Sequence[Path]) -> Results:
 
 def _refuse_twins(table: pd.DataFrame) -> None:
     """Cells that differ in an option only would be averaged as if they were one model's."""
-    key = ["model", "protocol", "target", "k_shot", "seed", "evaluation"]
-    twins = table[table.duplicated(key, keep=False)]
+    twins = table[table.duplicated(list(KEY), keep=False)]
     if len(twins):
-        cell = ", ".join(f"{name} {twins.iloc[0][name]}" for name in key)
+        cell = ", ".join(f"{name} {twins.iloc[0][name]}" for name in KEY)
         msg = (
             f"There are {len(twins)} results that differ in nothing but their options, such as those of: {cell}. "
             "Write runs with other options to another --out, and report on one at a time."
@@ -112,6 +111,6 @@ def _pipeline_rows(file: Path) -> list[dict]:
     table["model"] = table["model"].str.split(".").str[-1]
     names = {val: evaluation for evaluation, val in EVALUATIONS.items()}
     table["evaluation"] = table["val"].map(names)
-    kept = ["model", "protocol", "target", "k_shot", "seed", "evaluation"]
+    kept = [*KEY]
     kept += [c for c in table if c in METRICS or c in {"image_F1Score", "pixel_F1Score"}]
     return table[kept].to_dict("records")

@@ -140,11 +140,10 @@ def main() -> None:
     add_options(parser, steps=80, train_images=160)
     parser.add_argument("--backbone", default="resnet18")
     options = parser.parse_args()
-    options.results.mkdir(parents=True, exist_ok=True)
     csv = options.results / f"{NAME}.csv"
     sets = Sets.draw(options)
     results = run_missing(
-        csv, list(METHODS), options.seeds, settings(options), lambda method, seed: run(method, seed, sets, options)
+        csv, METHODS, options.seeds, settings(options), lambda method, seed: run(method, seed, sets, options)
     )
     (options.results / f"{NAME}.md").write_text(
         f"`python -m benchmarks.{NAME}`: {options.backbone}, random teacher, {options.size} px, {options.steps} steps "

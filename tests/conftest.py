@@ -10,9 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from anomalib.cli.cli import AnomalibCLI
 from anomalib.data import Folder
+from anomalib.data.utils import read_image
+from anomalib.models import AnomalibModule
 from PIL import Image
+from torchmetrics.functional.classification import binary_auroc
 
 
 def draw(path: Path, seed: int, *, spot: bool = False, size: tuple[int, int] = (80, 72)) -> Path:
@@ -66,6 +70,18 @@ def folder_arguments(root: Path) -> list[str]:
         "--data.eval_batch_size=2",
         "--data.num_workers=0",
     ]
+
+
+def same_as_test_arguments(root: Path) -> list[str]:
+    """The same, with all test images for validation."""
+    return [*folder_arguments(root), "--data.val_split_mode=same_as_test"]
+
+
+def toy_test_auroc(model: AnomalibModule, root: Path) -> float:
+    """The image AUROC of a model's own scores of all test pictures, one after another."""
+    paths = [path for kind in ("good", "bad") for path in sorted((root / "test" / kind).iterdir())]
+    scores = torch.cat([model(read_image(path, as_tensor=True)[None]).pred_score for path in paths])
+    return binary_auroc(scores, torch.tensor([0, 0, 0, 1, 1, 1])).item()
 
 
 def cli(verb: str, *arguments: str, root: Path) -> AnomalibCLI:

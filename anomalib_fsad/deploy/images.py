@@ -132,6 +132,4 @@ def _from_bytes(array: NDArray[np.uint8]) -> FloatImage:
 
 def _is_image(path: Path) -> bool:
     suffix = path.suffix.lower()
-    if path.name.startswith("."):
-        return False
-    return suffix in IMAGE_SUFFIXES or (suffix == "" and is_dicom(path))
+    return not path.name.startswith(".") and (suffix in IMAGE_SUFFIXES or (suffix == "" and is_dicom(path)))

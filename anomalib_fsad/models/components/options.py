@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 STRIDE = 32
@@ -31,7 +32,12 @@ def checked_size(image_size: int | Sequence[int]) -> tuple[int, int]:
 
 
 def check_images(images: Tensor, model: str) -> None:
-    """Refuse images that a pre-processor of the user's own left at a size the backbone cannot halve down to its end."""
+    """Refuse images that a pre-processor of the user's own left at a size the backbone cannot halve down to its end.
+
+    A graph that is being exported is not checked: its sizes are symbols, and a condition would become part of it.
+    """
+    if torch.compiler.is_compiling():
+        return
     height, width = images.shape[-2:]
     if height % STRIDE or width % STRIDE:
         msg = (

@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -112,14 +113,7 @@ def read_state_dict(path: Path, key: str | None = None) -> dict[str, Tensor]:
         from safetensors.torch import load_file
 
         return load_file(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        msg = (
-            f"{str(path)!r} could not be read as plain tensors: {str(error).splitlines()[0]} If it is a whole pickled "
-            "network, save network.state_dict() where its code is at hand, and pass that file."
-        )
-        raise ValueError(msg) from error
+    content = load_plain(path)
     for wrapper in (key, "state_dict", "model"):
         if wrapper and isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -127,6 +121,18 @@ def read_state_dict(path: Path, key: str | None = None) -> dict[str, Tensor]:
         msg = f"{str(path)!r} holds no state dict (a mapping of names to tensors)."
         raise ValueError(msg)
     return dict(content)
+
+
+def load_plain(path: Path) -> Any:
+    """What a torch file holds, if that is tensors and plain data."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        msg = (
+            f"{str(path)!r} could not be read as plain tensors: {str(error).splitlines()[0]} If it is a whole pickled "
+            "network, save network.state_dict() where its code is at hand, and pass that file."
+        )
+        raise ValueError(msg) from error
 
 
 def _download_message(name: str, error: Exception) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anomalib_fsad.models.components.teacher import CLASSIFIER_PREFIXES
+from anomalib_fsad.models.components.teacher import CLASSIFIER_PREFIXES, load_plain
 from anomalib_fsad.models.d24fad.lightning_model import D24FAD
 
 PARTS = ("decoder", "weight")
@@ -65,11 +65,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         msg = f"The checkpoint {str(path)!r} does not exist."
         raise FileNotFoundError(msg)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        msg = f"{str(path)!r} could not be read as plain tensors: {str(error).splitlines()[0]}"
-        raise ValueError(msg) from error
+    content = load_plain(path)
     if not isinstance(content, Mapping):
         msg = f"{str(path)!r} holds a {type(content).__name__}, not a dict of state dicts."
         raise ValueError(msg)

@@ -144,8 +144,7 @@ class D24FADModel(nn.Module):
                 support set.
         """
         with torch.no_grad():
-            if not torch.compiler.is_compiling():
-                check_images(images, "D24FAD")
+            check_images(images, "D24FAD")
             student = self.decode(self.teacher(images)[-1])
             if support is None:
                 self._check_support(student[0])

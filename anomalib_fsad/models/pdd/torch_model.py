@@ -74,8 +74,7 @@ class PDDModel(nn.Module):
     def forward(self, images: Tensor) -> InferenceBatch:
         """Score normalised images, B x 3 x H x W with H and W multiples of 32, each by itself."""
         with torch.no_grad():
-            if not torch.compiler.is_compiling():
-                check_images(images, "PDD")
+            check_images(images, "PDD")
             return self.predictions(self.distil(self.teachers(images)), images.shape[-2:])
 
     def predictions(self, maps: Distilled, size: Sequence[int]) -> InferenceBatch:

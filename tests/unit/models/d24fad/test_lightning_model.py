@@ -46,11 +46,6 @@ def predict(model, folder, tmp_path, checkpoint=None):
     return {Path(p).name: s.item() for b in batches for p, s in zip(b.image_path, b.pred_score, strict=True)}, batches
 
 
-def _made(folder):
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
 def test_fit_and_test(fitted):
     model, checkpoint, metrics, _ = fitted
     assert Path(checkpoint).is_file()
@@ -100,9 +95,10 @@ def test_two_few_shot_sources_score_differently(fitted, toy_root, tmp_path):
     _, checkpoint, _, _ = fitted
     maps = []
     for name, shade in (("dark", 20), ("light", 60)):
-        for i in range(3):
-            Image.new("RGB", (64, 64), (shade * (i + 1), 0, 0)).save(_made(tmp_path / name) / f"{i}.png")
         source = tmp_path / name
+        source.mkdir()
+        for i in range(3):
+            Image.new("RGB", (64, 64), (shade * (i + 1), 0, 0)).save(source / f"{i}.png")
         scores, batches = predict(
             small(few_shot_source=source, k_shot=3), toy_root / "test/bad", tmp_path / f"{name}1", checkpoint
         )

@@ -14,10 +14,9 @@ import torch
 from anomalib.data.utils import read_image
 from anomalib.deploy import OpenVINOInferencer, TorchInferencer
 from anomalib.engine import Engine
-from torchmetrics.functional.classification import binary_auroc
 
 from anomalib_fsad import PDD
-from tests.conftest import cli, folder_arguments
+from tests.conftest import cli, folder_arguments, same_as_test_arguments, toy_test_auroc
 from tests.unit.models.pdd.conftest import TINY, model_arguments
 
 
@@ -44,13 +43,9 @@ def test_train_fits_and_tests(toy_root: Path, tmp_path: Path) -> None:
 def test_evaluation_from_a_checkpoint(
     verb: str, pdd_checkpoint: Path, eager: PDD, toy_root: Path, tmp_path: Path
 ) -> None:
-    same = "--data.val_split_mode=same_as_test"
-    arguments = [*model_arguments(), *folder_arguments(toy_root), same, f"--ckpt_path={pdd_checkpoint}"]
+    arguments = [*model_arguments(), *same_as_test_arguments(toy_root), f"--ckpt_path={pdd_checkpoint}"]
     run = cli(verb, *arguments, root=tmp_path)
-    paths = [path for kind in ("good", "bad") for path in sorted((toy_root / "test" / kind).iterdir())]
-    scores = torch.cat([eager(read_image(path, as_tensor=True)[None]).pred_score for path in paths])
-    expected = binary_auroc(scores, torch.tensor([0, 0, 0, 1, 1, 1]))
-    assert run.engine.trainer.callback_metrics["image_AUROC"] == pytest.approx(expected.item())
+    assert run.engine.trainer.callback_metrics["image_AUROC"] == pytest.approx(toy_test_auroc(eager, toy_root))
 
 
 def test_predict_needs_the_checkpoint_alone(pdd_checkpoint: Path, eager: PDD, toy_root: Path, tmp_path: Path) -> None:

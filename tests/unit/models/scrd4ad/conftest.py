@@ -5,14 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import cli, folder_arguments
+from tests.conftest import cli, same_as_test_arguments
 
 TINY = {"backbone": "resnet18", "pre_trained": False, "image_size": 64}
-
-
-def toy_arguments(root: Path) -> list[str]:
-    """anomalib's Folder on ``toy_root``, with all test images for validation."""
-    return [*folder_arguments(root), "--data.val_split_mode=same_as_test"]
 
 
 def model_arguments(**more: object) -> list[str]:
@@ -23,6 +18,6 @@ def model_arguments(**more: object) -> list[str]:
 def scrd4ad_checkpoint(toy_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One epoch on five images in batches of two, by ``anomalib fit``."""
     results = tmp_path_factory.mktemp("results")
-    cli("fit", *model_arguments(max_epochs=1), *toy_arguments(toy_root), root=results)
+    cli("fit", *model_arguments(max_epochs=1), *same_as_test_arguments(toy_root), root=results)
     (checkpoint,) = results.rglob("*.ckpt")
     return checkpoint

@@ -22,11 +22,13 @@ def state() -> dict[str, Tensor]:
     return golden_state(reference_shapes("resnet18"))
 
 
-@pytest.mark.parametrize("name", ["scrd4ad", pytest.param("scrd4ad_wide", marks=pytest.mark.slow)])
-def test_figures_of_the_authors_code_are_met(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "figures"), [("scrd4ad", 50), pytest.param("scrd4ad_wide", 46, marks=pytest.mark.slow)]
+)
+def test_figures_of_the_authors_code_are_met(name: str, figures: int) -> None:
     (case,) = json.loads((FIGURES / f"{name}.json").read_text())
     report = check(case)
-    assert len(report.rows) > 40
+    assert len(report.rows) > figures
     assert report.passed, "\n".join(report.lines())
 
 

@@ -14,11 +14,10 @@ import torch
 from anomalib.data.utils import read_image
 from anomalib.deploy import OpenVINOInferencer, TorchInferencer
 from anomalib.engine import Engine
-from torchmetrics.functional.classification import binary_auroc
 
 from anomalib_fsad import SCRD4AD
-from tests.conftest import cli
-from tests.unit.models.scrd4ad.conftest import model_arguments, toy_arguments
+from tests.conftest import cli, same_as_test_arguments, toy_test_auroc
+from tests.unit.models.scrd4ad.conftest import model_arguments
 
 
 def files(root: Path) -> list[Path]:
@@ -45,7 +44,7 @@ def eager(scrd4ad_checkpoint: Path) -> SCRD4AD:
 
 
 def test_train_fits_and_tests(toy_root: Path, tmp_path: Path) -> None:
-    run = cli("train", *model_arguments(max_epochs=1), *toy_arguments(toy_root), root=tmp_path)
+    run = cli("train", *model_arguments(max_epochs=1), *same_as_test_arguments(toy_root), root=tmp_path)
     assert {"image_AUROC", "image_F1Score"} <= set(run.engine.trainer.callback_metrics)
 
 
@@ -53,13 +52,9 @@ def test_train_fits_and_tests(toy_root: Path, tmp_path: Path) -> None:
 def test_evaluation_from_a_checkpoint(
     verb: str, scrd4ad_checkpoint: Path, eager: SCRD4AD, toy_root: Path, tmp_path: Path
 ) -> None:
-    arguments = [*model_arguments(), *toy_arguments(toy_root), f"--ckpt_path={scrd4ad_checkpoint}"]
+    arguments = [*model_arguments(), *same_as_test_arguments(toy_root), f"--ckpt_path={scrd4ad_checkpoint}"]
     run = cli(verb, *arguments, root=tmp_path)
-    # All test images are validation images here.
-    paths = [path for kind in ("good", "bad") for path in sorted((toy_root / "test" / kind).iterdir())]
-    scores = torch.cat([eager(read_image(path, as_tensor=True)[None]).pred_score for path in paths])
-    expected = binary_auroc(scores, torch.tensor([0, 0, 0, 1, 1, 1]))
-    assert run.engine.trainer.callback_metrics["image_AUROC"] == pytest.approx(expected.item())
+    assert run.engine.trainer.callback_metrics["image_AUROC"] == pytest.approx(toy_test_auroc(eager, toy_root))
 
 
 def test_predict_needs_the_checkpoint_alone(
@@ -148,7 +143,7 @@ def test_compressed_openvino_draws_the_same_map(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    more = [f"--compression_type={compression}", *toy_arguments(toy_root)]
+    more = [f"--compression_type={compression}", *same_as_test_arguments(toy_root)]
     inferencer = OpenVINOInferencer(export(scrd4ad_checkpoint, tmp_path, "openvino", *more) / "model.xml", device="CPU")
     maps = np.concatenate([inferencer.predict(path).anomaly_map.ravel() for path in files(toy_root)])
     expected = eager(images(toy_root)).anomaly_map.numpy().ravel()
