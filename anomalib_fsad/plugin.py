@@ -11,8 +11,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-MODELS: tuple[str, ...] = ("D24FAD", "SCRD4AD", "PDD")
-DATAMODULES: tuple[str, ...] = ("MedicalFewShot",)
+from anomalib_fsad import registry
 
 
 def activate() -> None:
@@ -32,15 +31,27 @@ def _start_up_module() -> ModuleType:
 
 
 def register() -> None:
-    """Make the models and the datamodule reachable by their bare names; calling it again changes nothing."""
+    """Make what the registry names reachable by its bare name; calling it again changes nothing.
+
+    What cannot be imported is left out, with one warning that says why; the rest is not hurt by it.
+    """
     import anomalib_fsad
 
     # Not "import anomalib.models": the hook runs before anomalib has its sub-module as an attribute.
     models, data = import_module("anomalib.models"), import_module("anomalib.data")
-    for name in MODELS:
-        _expose(models, name, getattr(anomalib_fsad, name))
-    for name in DATAMODULES:
-        _expose(data, name, getattr(anomalib_fsad, name))
+    for module, names in ((models, registry.MODELS), (data, registry.DATA)):
+        for name in names:
+            try:
+                ours = getattr(anomalib_fsad, name)
+            except Exception as error:
+                warnings.warn(
+                    f"anomalib-fsad: {name} could not be loaded and is left out "
+                    f"({type(error).__name__}: {error}); the others are there.",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+                continue
+            _expose(module, name, ours)
     # get_model, and with it the benchmark, imports dotted names from these packages only.
     allowed: set[str] = getattr(models, "ALLOWED_MODULES", set())
     allowed.add("anomalib_fsad")

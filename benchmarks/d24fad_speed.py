@@ -20,7 +20,7 @@ from anomalib_fsad.models.components import gaussian_blur, pixel_cosine_distance
 from anomalib_fsad.models.d24fad import D24FADModel
 from anomalib_fsad.models.d24fad.learn_to_weight import weigh_references
 from anomalib_fsad.models.d24fad.loss import D24FADLoss
-from anomalib_fsad.models.d24fad.support_images import partners_in_batch
+from anomalib_fsad.models.d24fad.support_source import partners_in_batch
 
 RESULTS = Path(__file__).parent / "results"
 BATCH = 16

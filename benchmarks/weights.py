@@ -12,7 +12,7 @@ import timm
 import torch
 from timm.models import _registry as timm_registry
 
-from anomalib_fsad.models.components.teacher import WEIGHT_TAGS
+from anomalib_fsad.models.components.pyramid import WEIGHT_TAGS
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 UNTRAINED = "untrained"

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Medical images for few-shot anomaly detection: the datamodule, its batches, the readers of public sets.
 
-Everything is loaded on first use: :mod:`anomalib_fsad.data.decoding` is shared with the deployment package, which has
-neither torch nor anomalib.
+Everything is loaded on first use.
 """
 
 from typing import TYPE_CHECKING
@@ -23,4 +22,4 @@ _HOMES = {
     "MedicalFewShot": "anomalib_fsad.data.datamodule",
 }
 
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+__getattr__, __dir__ = lazy_names(__name__, lambda: _HOMES)

@@ -18,7 +18,7 @@ from rich.progress import track
 from torch import Tensor
 from torchvision.transforms.v2 import Resize
 
-from anomalib_fsad.data.decoding import ImageReadError, is_displayable, read_mask, read_rgb, to_uint8
+from anomalib_fsad.images.decoding import ImageReadError, is_displayable, read_mask, read_rgb, to_uint8
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class ImageStore:
         mode: ``ram`` keeps the pixels in memory, ``disk`` in files below ``folder``, ``none`` decodes at each use.
         budget: bytes of memory for ``ram``; what does not fit is decoded at each use.
         folder: for ``disk`` and for the converted copies.
-        intensity: see :mod:`anomalib_fsad.data.decoding`.
+        intensity: see :mod:`anomalib_fsad.images.decoding`.
     """
 
     def __init__(self, mode: CacheMode, budget: int, folder: Path, intensity: str) -> None:

@@ -18,12 +18,12 @@ from torchvision.transforms.v2 import Transform
 from anomalib_fsad.data import report, splits
 from anomalib_fsad.data.cache import GIB, CacheMode, ImageStore, default_cache_folder
 from anomalib_fsad.data.dataset import FewShotDataset, model_resize
-from anomalib_fsad.data.decoding import parse_intensity
 from anomalib_fsad.data.episodes import EpisodeDraw, EpisodeSampler, FixedDraw
 from anomalib_fsad.data.plan import Plan, make_plan
 from anomalib_fsad.data.readers.discover import read_root, read_sets
 from anomalib_fsad.data.splits import Protocol
 from anomalib_fsad.data.synthetic import with_synthetic_anomalies
+from anomalib_fsad.images.decoding import parse_intensity
 
 logger = logging.getLogger(__name__)
 
@@ -284,7 +284,7 @@ class MedicalFewShot(AnomalibDataModule):
             train.draw = EpisodeDraw(train.paths, train.categories, self.k_shot, self.seed)
         supports = {plan.target: self.support_files}
         for category in plan.sources:
-            chosen = splits.choose_support(plan.train, category, self.k_shot, self.support_seed)
+            chosen = splits.support_of(plan.train, category, self.k_shot, self.support_seed)
             supports[category] = list(chosen["image_path"])
         val.draw = FixedDraw({name: supports[name] for name in dict.fromkeys(val.categories)})
 

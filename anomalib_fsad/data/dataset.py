@@ -15,8 +15,8 @@ from torchvision.tv_tensors import Image, Mask
 
 from anomalib_fsad.data.batch import FewShotBatch, FewShotItem
 from anomalib_fsad.data.cache import ImageStore
-from anomalib_fsad.data.decoding import read_mask
 from anomalib_fsad.data.episodes import EpisodeDraw, FixedDraw
+from anomalib_fsad.images.decoding import read_mask
 
 
 class Sample(NamedTuple):

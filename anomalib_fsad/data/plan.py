@@ -71,7 +71,7 @@ def make_plan(
         msg = f"target={target!r} has no test images; choose another --data.target."
         raise ValueError(msg)
     if few_shot_source is None:
-        support = splits.choose_support(table, target, k_shot, support_seed)
+        support = splits.support_of(table, target, k_shot, support_seed)
     else:
         support = splits.read_support_folder(few_shot_source, target, k_shot, support_seed)
     if protocol == "episodic":

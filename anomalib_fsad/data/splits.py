@@ -9,7 +9,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from anomalib_fsad.data.readers import Sample, images_in, to_table
+from anomalib_fsad.data.readers import Sample, to_table
+from anomalib_fsad.images.listing import images_in
+from anomalib_fsad.images.support import choose_support
 
 Protocol = Literal["episodic", "few_shot", "one_class"]
 
@@ -59,7 +61,7 @@ def choose_sources(table: pd.DataFrame, target: str, wanted: Sequence[str] | Non
     return chosen
 
 
-def choose_support(table: pd.DataFrame, category: str, k_shot: int, seed: int) -> pd.DataFrame:
+def support_of(table: pd.DataFrame, category: str, k_shot: int, seed: int) -> pd.DataFrame:
     """K normal training images of a category; a smaller K with the same seed gives a part of them."""
     pool = normals(table, "train", [category])
     if len(pool) < k_shot:
@@ -68,8 +70,7 @@ def choose_support(table: pd.DataFrame, category: str, k_shot: int, seed: int) -
             f"Pass --data.k_shot {max(len(pool), 1)} or less, add images, or give a folder as --data.few_shot_source."
         )
         raise ValueError(msg)
-    order = np.random.default_rng(seed).permutation(len(pool))
-    return pool.iloc[sorted(order[:k_shot])].reset_index(drop=True)
+    return pool.iloc[choose_support(range(len(pool)), k_shot, seed)].reset_index(drop=True)
 
 
 def read_support_folder(folder: Path, category: str, k_shot: int, seed: int) -> pd.DataFrame:
@@ -83,9 +84,8 @@ def read_support_folder(folder: Path, category: str, k_shot: int, seed: int) -> 
             "point it at a folder of normal images (PNG, JPEG, BMP, TIFF or DICOM)."
         )
         raise ValueError(msg)
-    order = np.random.default_rng(seed).permutation(len(found))
-    chosen = sorted(order[:k_shot])
-    return to_table([Sample(found[i], "support", abnormal=False, split="train") for i in chosen], category)
+    chosen = choose_support(found, k_shot, seed)
+    return to_table([Sample(path, "support", abnormal=False, split="train") for path in chosen], category)
 
 
 def require_episodes(train: pd.DataFrame, sources: Sequence[str], k_shot: int, batch_size: int | None) -> None:

@@ -19,7 +19,7 @@ from anomalib.data.utils.generators.perlin import PerlinAnomalyGenerator
 from PIL import Image
 from torch import Tensor
 
-from anomalib_fsad.data.decoding import to_uint8
+from anomalib_fsad.images.decoding import to_uint8
 
 MIN_SPOILT = 4
 """Spoilt images of each category: one of each held-out image, but at least these."""

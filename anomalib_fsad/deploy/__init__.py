@@ -42,4 +42,4 @@ _HOMES = {
     "threshold_from_normals": "anomalib_fsad.deploy.threshold",
 }
 
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+__getattr__, __dir__ = lazy_names(__name__, lambda: _HOMES)

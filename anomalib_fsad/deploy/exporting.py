@@ -28,7 +28,7 @@ from anomalib_fsad.deploy.bundle import (
     write_metadata,
 )
 from anomalib_fsad.deploy.graphs import Encoder, Scorer
-from anomalib_fsad.models.components.host import ONNX_OPSET
+from anomalib_fsad.models.components.export import ONNX_OPSET
 from anomalib_fsad.models.d24fad.lightning_model import D24FAD
 
 logger = logging.getLogger(__name__)

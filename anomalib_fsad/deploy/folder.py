@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from anomalib_fsad.data.decoding import ImageReadError
 from anomalib_fsad.deploy.enrolment import Enrolment
 from anomalib_fsad.deploy.heat_maps import overlay
 from anomalib_fsad.deploy.images import folder_images, to_rgb
 from anomalib_fsad.deploy.inferencer import FewShotInferencer
 from anomalib_fsad.deploy.prediction import Prediction
+from anomalib_fsad.images.decoding import ImageReadError
 
 TABLE = "predictions.csv"
 HEAT_MAPS = "heat_maps"

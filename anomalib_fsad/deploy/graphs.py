@@ -10,7 +10,7 @@ from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from torch import Tensor, nn
 
-from anomalib_fsad.models.components.resize import exact_export_transform
+from anomalib_fsad.models.components.export import exact_export_transform
 from anomalib_fsad.models.d24fad.learn_to_weight import weigh_references
 from anomalib_fsad.models.d24fad.lightning_model import D24FAD
 

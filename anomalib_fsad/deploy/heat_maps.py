@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
-from anomalib_fsad.data.decoding import FloatImage, to_uint8
+from anomalib_fsad.images.decoding import FloatImage, to_uint8
 
 # Blue over cyan, green and yellow to red, at equal steps.
 ANCHORS = np.array([[0.19, 0.07, 0.45], [0.10, 0.65, 0.95], [0.35, 0.95, 0.45], [0.98, 0.78, 0.15], [0.75, 0.05, 0.05]])

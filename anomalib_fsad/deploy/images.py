@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 from PIL import ImageOps
 
-from anomalib_fsad.data.decoding import (
+from anomalib_fsad.images.decoding import (
     EIGHT_BIT_MODES,
-    IMAGE_SUFFIXES,
     FloatImage,
     grey_to_rgb,
-    is_dicom,
     parse_intensity,
     read_rgb,
     rescale,
 )
+from anomalib_fsad.images.listing import images_in
 
 Image: TypeAlias = str | Path | NDArray[Any] | PilImage.Image
 Images: TypeAlias = Sequence[Image] | NDArray[Any]
@@ -49,7 +48,7 @@ def folder_images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         msg = f"{str(folder)!r} is no folder."
         raise ValueError(msg)
-    return sorted(path for path in folder.rglob("*") if path.is_file() and _is_image(path))
+    return images_in(folder, below=True)
 
 
 def image_list(images: Image | Images) -> list[Any]:
@@ -69,7 +68,7 @@ def to_rgb(image: Any, intensity: str = "auto") -> FloatImage:
     Args:
         image: a path; a Pillow image; or an array, H x W or H x W x 1, 3 or 4: bytes, floats in [0, 1], or deeper
             integers, which are mapped by ``intensity`` as those of a file are.
-        intensity: see :mod:`anomalib_fsad.data.decoding`.
+        intensity: see :mod:`anomalib_fsad.images.decoding`.
 
     Example:
         >>> import numpy as np
@@ -128,8 +127,3 @@ def _array_to_rgb(array: NDArray[Any], intensity: str) -> FloatImage:
 
 def _from_bytes(array: NDArray[np.uint8]) -> FloatImage:
     return np.asarray(array, dtype=np.float32) / np.float32(255)
-
-
-def _is_image(path: Path) -> bool:
-    suffix = path.suffix.lower()
-    return not path.name.startswith(".") and (suffix in IMAGE_SUFFIXES or (suffix == "" and is_dicom(path)))

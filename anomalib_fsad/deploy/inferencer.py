@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
-from anomalib_fsad.data.decoding import parse_intensity
 from anomalib_fsad.deploy.bundle import GRAPHS, Bundle, BundleError, load_bundle
 from anomalib_fsad.deploy.enrolment import Enrolment
 from anomalib_fsad.deploy.images import (
@@ -25,6 +24,8 @@ from anomalib_fsad.deploy.images import (
 from anomalib_fsad.deploy.prediction import Prediction
 from anomalib_fsad.deploy.runtime import choose_backend, load_graph
 from anomalib_fsad.deploy.threshold import check_target
+from anomalib_fsad.images.decoding import parse_intensity
+from anomalib_fsad.images.support import choose_support
 
 Maps = tuple[NDArray[np.float32], ...]
 
@@ -222,8 +223,7 @@ class FewShotInferencer:
         if wanted < 1 or len(every) < wanted:
             msg = f"{source} holds {len(every)} images, but k_shot={k_shot}: add normal images or change k_shot."
             raise ValueError(msg)
-        chosen = sorted(np.random.default_rng(seed).choice(len(every), size=wanted, replace=False).tolist())
-        return list(named_images([every[place] for place in chosen], self.intensity))
+        return list(named_images(choose_support(every, wanted, seed), self.intensity))
 
     def _checked(self, enrolment: Enrolment, what: str) -> Enrolment:
         if enrolment.bundle != self.bundle.digest:

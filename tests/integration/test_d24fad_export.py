@@ -13,7 +13,7 @@ from anomalib.deploy import OpenVINOInferencer, TorchInferencer
 from anomalib.engine import Engine
 
 from anomalib_fsad import D24FAD
-from anomalib_fsad.models.components.quantize import outside_networks, quantize_networks
+from anomalib_fsad.models.components.export import outside_networks, quantize_networks
 from tests.conftest import draw, toy_folder
 
 SIZES = [(80, 72), (64, 64), (257, 190)]

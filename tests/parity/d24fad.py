@@ -10,8 +10,8 @@ from anomalib.models.components.backbone import get_decoder
 from torch import Tensor, nn
 
 from anomalib_fsad.models.components import gaussian_blur, pixel_cosine_distance, summed_map
+from anomalib_fsad.models.d24fad.authors import from_authors
 from anomalib_fsad.models.d24fad.loss import distillation
-from anomalib_fsad.models.d24fad.reference import from_reference
 from anomalib_fsad.models.d24fad.torch_model import D24FADModel
 from tests.parity.golden import COSINE_RESOLUTION, Report, as_recorded, golden_images, golden_state
 
@@ -35,7 +35,7 @@ def check(case: Mapping[str, Any]) -> Report:
     """Forward, losses and gradients."""
     report = Report(f"D24FAD {case['arch']}, K = {case['shots']}")
     networks = golden_networks(case["arch"])
-    model = from_reference(networks, backbone=case["arch"], k_shot=case["shots"], image_size=case["size"]).model
+    model = from_authors(networks, backbone=case["arch"], k_shot=case["shots"], image_size=case["size"]).model
     query = golden_images(case["image_seed"], case["batch"], case["size"])
     support = torch.stack(
         [golden_images(case["image_seed"] + 100 + k, case["batch"], case["size"]) for k in range(case["shots"])], dim=1

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from anomalib_fsad.models.pdd import PDD, PDDLoss, from_reference
+from anomalib_fsad.models.pdd import PDD, PDDLoss, from_authors
 from anomalib_fsad.models.pdd.loss import diversity, sum_cosine, sum_mse
 from anomalib_fsad.models.pdd.torch_model import raw_map
 from tests.parity.golden import NORM_TOLERANCE, Report, golden_images, golden_state, imagenet_normalize
@@ -23,7 +23,7 @@ def golden_model() -> PDD:
     """The paper's model with golden weights, the trained ones through the import that a user calls."""
     shapes = {name: tensor.shape for name, tensor in PDD(pre_trained=False).model.state_dict().items()}
     decoder = {reference_name(name): shape for name, shape in shapes.items() if not name.startswith("teachers.")}
-    model = from_reference(golden_state(decoder), pre_trained=False, visualizer=False, evaluator=False)
+    model = from_authors(golden_state(decoder), pre_trained=False, visualizer=False, evaluator=False)
     resnet, vmamba = model.model.teachers.networks
     for network in (resnet.extractor.feature_extractor, vmamba):
         fill(network)

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from anomalib_fsad.models.components import gaussian_blur
-from anomalib_fsad.models.scrd4ad import ContrastiveDistillationLoss, SCRD4ADModel, from_reference
+from anomalib_fsad.models.scrd4ad import ContrastiveDistillationLoss, SCRD4ADModel, from_authors
+from anomalib_fsad.models.scrd4ad.authors import PREFIXES
 from anomalib_fsad.models.scrd4ad.loss import scale_distances
-from anomalib_fsad.models.scrd4ad.reference import PREFIXES
 from tests.parity.golden import (
     NORM_TOLERANCE,
     VALUE_TOLERANCE,
@@ -46,7 +46,7 @@ def reference_name(name: str) -> str:
 
 def golden_model(backbone: str) -> SCRD4ADModel:
     """The network with golden weights, through the import that a user calls."""
-    return from_reference(golden_state(reference_shapes(backbone)), scale_weighting="none").model
+    return from_authors(golden_state(reference_shapes(backbone)), scale_weighting="none").model
 
 
 def golden_batch(seed: int, count: int, size: int) -> tuple[Tensor, Tensor]:

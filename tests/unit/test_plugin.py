@@ -6,7 +6,8 @@ import anomalib.models
 import pytest
 
 import anomalib_fsad
-from anomalib_fsad.plugin import DATAMODULES, MODELS, activate, register
+from anomalib_fsad.plugin import activate, register
+from anomalib_fsad.registry import DATA, MODELS
 
 
 def test_register_exposes_every_public_name_and_may_be_repeated():
@@ -14,9 +15,9 @@ def test_register_exposes_every_public_name_and_may_be_repeated():
     register()
     for name in MODELS:
         assert getattr(anomalib.models, name) is getattr(anomalib_fsad, name)
-    for name in DATAMODULES:
+    for name in DATA:
         assert getattr(anomalib.data, name) is getattr(anomalib_fsad, name)
-    assert set(MODELS) | set(DATAMODULES) == set(anomalib_fsad.__all__)
+    assert set(MODELS) | set(DATA) == set(anomalib_fsad.__all__)
     assert "anomalib_fsad" in anomalib.models.ALLOWED_MODULES
 
 

@@ -13,7 +13,7 @@ from anomalib_fsad.data.readers import brain_mri, camelyon
 from anomalib_fsad.data.readers import folder, phantom
 
 # isort: on
-from anomalib_fsad.data.readers.registry import READERS, Reader, Sample, images_in, reader, to_table
+from anomalib_fsad.data.readers.registry import READERS, Reader, Sample, reader, to_table
 
 __all__ = [
     "READERS",
@@ -25,7 +25,6 @@ __all__ = [
     "camelyon",
     "folder",
     "head_ct",
-    "images_in",
     "isic2018",
     "lag",
     "meta_json",

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from anomalib_fsad.data.readers.registry import Sample, images_in, reader, to_table
+from anomalib_fsad.data.readers.registry import Sample, reader, to_table
+from anomalib_fsad.images.listing import images_in
 
 GOOD = "good"
 

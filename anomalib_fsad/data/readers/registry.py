@@ -15,8 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from anomalib_fsad.data.decoding import IMAGE_SUFFIXES
-
 logger = logging.getLogger(__name__)
 
 Read = Callable[..., pd.DataFrame]
@@ -101,17 +99,6 @@ def without_official_split(samples: Sequence[Sample], test_share: float, seed: i
     )
     parted = [s._replace(split="test" if i in test else "train") for i, s in enumerate(good)]
     return parted + [s._replace(split="test") for s in samples if s.abnormal]
-
-
-def images_in(folder: Path, *, below: bool = False) -> list[Path]:
-    """The image files of a folder, sorted; hidden files are left out.
-
-    Args:
-        folder: where to look; a folder that does not exist holds none.
-        below: look into its sub-folders too.
-    """
-    found = folder.rglob("*") if below else folder.glob("*")
-    return sorted(p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".") and p.is_file())
 
 
 def recognise(root: Path) -> Reader | None:

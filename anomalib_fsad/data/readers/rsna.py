@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from anomalib_fsad.data.readers.registry import Sample, images_in, reader, to_table, without_official_split
+from anomalib_fsad.data.readers.registry import Sample, reader, to_table, without_official_split
+from anomalib_fsad.images.listing import images_in
 
 CLASSES, LABELS = "stage_2_detailed_class_info.csv", "stage_2_train_labels.csv"
 

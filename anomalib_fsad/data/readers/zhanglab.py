@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from anomalib_fsad.data.readers.registry import Sample, images_in, reader, to_table
+from anomalib_fsad.data.readers.registry import Sample, reader, to_table
+from anomalib_fsad.images.listing import images_in
 
 
 @reader("zhanglab", ("chest_xray/train/NORMAL", "chest_xray/test/PNEUMONIA"), ("train/NORMAL", "test/PNEUMONIA"))

@@ -7,9 +7,9 @@ from anomalib_fsad.models.components.anomaly_map import (
     pixel_cosine_distance,
     summed_map,
 )
-from anomalib_fsad.models.components.host import HostMixin, default_pre_processor, seeded
+from anomalib_fsad.models.components.detector import HostMixin, default_pre_processor, seeded
 from anomalib_fsad.models.components.options import STRIDE, check_choice, check_images, checked_size
-from anomalib_fsad.models.components.teacher import Teacher, WeightsUnavailableError, read_state_dict
+from anomalib_fsad.models.components.pyramid import Teacher, WeightsUnavailableError, read_state_dict
 
 __all__ = [
     "STRIDE",

@@ -18,7 +18,7 @@ from torch import Tensor, optim
 
 from anomalib_fsad.models.components import HostMixin, check_choice, checked_size, default_pre_processor, seeded
 from anomalib_fsad.models.d24fad.loss import D24FADLoss
-from anomalib_fsad.models.d24fad.support_images import (
+from anomalib_fsad.models.d24fad.support_source import (
     datamodule_support,
     folder_references,
     partners_in_batch,

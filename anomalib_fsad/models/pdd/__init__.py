@@ -8,12 +8,12 @@ Example:
 See Also:
     - :class:`PDD`: the anomalib model
     - :class:`PDDModel`: teachers, fusion and students
-    - :func:`from_reference`: the authors' checkpoints
+    - :func:`from_authors`: the authors' checkpoints
 """
 
+from anomalib_fsad.models.pdd.authors import from_authors
 from anomalib_fsad.models.pdd.lightning_model import PDD
 from anomalib_fsad.models.pdd.loss import PDDLoss
-from anomalib_fsad.models.pdd.reference import from_reference
 from anomalib_fsad.models.pdd.torch_model import PDDModel
 
-__all__ = ["PDD", "PDDLoss", "PDDModel", "from_reference"]
+__all__ = ["PDD", "PDDLoss", "PDDModel", "from_authors"]

@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import Resize
 
 from anomalib_fsad.data import cache
 from anomalib_fsad.data.cache import GIB, CacheMode, ImageStore, default_cache_folder
-from anomalib_fsad.data.decoding import ImageReadError, read_rgb
+from anomalib_fsad.images.decoding import ImageReadError, read_rgb
 
 
 @pytest.fixture

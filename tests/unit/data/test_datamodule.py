@@ -311,7 +311,7 @@ def test_mixed_sizes_channels_and_depths(tmp_path: Path) -> None:
 def test_the_visualizer_shows_dicom(tmp_path: Path) -> None:
     """anomalib opens ``image_path`` itself, as 8-bit RGB; a DICOM path alone would crash it."""
     pytest.importorskip("pydicom")
-    from tests.unit.data.test_dicom import write
+    from tests.unit.images.test_dicom import write
 
     rng = np.random.default_rng(0)
     for place, n in (("train/good", 4), ("test/good", 2), ("test/bad", 2)):

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from anomalib_fsad.data import MedicalFewShot
-from anomalib_fsad.data.decoding import ImageReadError
+from anomalib_fsad.images.decoding import ImageReadError
 
 Make = Callable[..., MedicalFewShot]
 

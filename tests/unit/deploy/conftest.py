@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from anomalib_fsad.cli import main
 from anomalib_fsad.deploy import FewShotInferencer
-from anomalib_fsad.deploy.cli import main
 from anomalib_fsad.deploy.images import folder_images, to_rgb
+from anomalib_fsad.models.components.checkpoint import save_checkpoint
 from anomalib_fsad.models.d24fad import D24FAD
-from anomalib_fsad.reference import save_checkpoint
 from tests.unit.deploy.pictures import write_mixed, write_normals
 
 

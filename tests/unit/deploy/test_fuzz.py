@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from anomalib_fsad.data.decoding import ImageReadError
 from anomalib_fsad.deploy.images import to_rgb
+from anomalib_fsad.images.decoding import ImageReadError
 from tests.unit.deploy.pictures import colour, grey, write_dicom
 
 CASES = 450

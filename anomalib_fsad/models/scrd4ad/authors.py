@@ -19,7 +19,7 @@ UNUSED = ("encoder.fc.", "encoder.layer4.", "bn.conv4.", "bn.bn4.")
 """Parts that the authors' networks carry and never call."""
 
 
-def from_reference(source: str | Path | Mapping[str, Tensor], **init_args: Any) -> SCRD4AD:
+def from_authors(source: str | Path | Mapping[str, Tensor], **init_args: Any) -> SCRD4AD:
     """Build SCRD4AD with the weights of the authors' code.
 
     Args:
@@ -29,8 +29,8 @@ def from_reference(source: str | Path | Mapping[str, Tensor], **init_args: Any) 
         init_args: arguments of SCRD4AD; the backbone is told from the weights, and nothing is downloaded.
 
     Example:
-        >>> from anomalib_fsad.models.scrd4ad import from_reference
-        >>> model = from_reference("scrd4ad.pth", scale_weighting="none")  # doctest: +SKIP
+        >>> from anomalib_fsad.models.scrd4ad import from_authors
+        >>> model = from_authors("scrd4ad.pth", scale_weighting="none")  # doctest: +SKIP
     """
     given = source if isinstance(source, Mapping) else read_state_dict(Path(source))
     state = {name.removeprefix("module."): value for name, value in given.items()}  # saved from several GPUs

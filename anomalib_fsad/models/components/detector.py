@@ -18,11 +18,7 @@ from lightning.pytorch import LightningModule, seed_everything
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor, nn
 
-from anomalib_fsad.models.components.quantize import quantize_networks
-from anomalib_fsad.models.components.resize import exact_export_transform
-
-ONNX_OPSET = 18
-"""The lowest opset torch's exporter writes; anomalib's default, 14, ends in a failed conversion and a traceback."""
+from anomalib_fsad.models.components.export import ONNX_OPSET, exact_export_transform, quantize_networks
 
 MODEL_KEY = "anomalib_fsad_model"
 """The checkpoint entry that names the class, so that a wrong checkpoint is told apart from a broken one."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalib_fsad.data.decoding import (
+from anomalib_fsad.images.decoding import (
     ImageReadError,
     is_displayable,
     parse_intensity,
@@ -158,6 +158,6 @@ def test_the_error_survives_a_worker_process() -> None:
 def test_decoding_needs_no_torch() -> None:
     """The deployment package imports this module."""
     look = "print([m for m in ('torch', 'anomalib', 'pandas') if m in sys.modules])"
-    code = f"import sys, anomalib_fsad.data.decoding; {look}"
+    code = f"import sys, anomalib_fsad.images.decoding; {look}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -6,7 +6,7 @@ from torchvision.transforms.v2 import CenterCrop, Compose, InterpolationMode, No
 from torchvision.transforms.v2.functional import resize
 
 from anomalib_fsad.models.components import default_pre_processor
-from anomalib_fsad.models.components.resize import ExactResize, antialiased_resize, exact_export_transform
+from anomalib_fsad.models.components.export import ExactResize, antialiased_resize, exact_export_transform
 
 
 @pytest.mark.parametrize(("before", "after"), [((64, 64), (256, 200)), ((300, 171), (64, 96)), ((65, 64), (64, 64))])

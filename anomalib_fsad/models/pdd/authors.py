@@ -19,7 +19,7 @@ RENAMED = (
 """The authors' names, and ours."""
 
 
-def from_reference(source: str | Path | Mapping[str, Tensor], **init_args: Any) -> PDD:
+def from_authors(source: str | Path | Mapping[str, Tensor], **init_args: Any) -> PDD:
     """Build PDD with the weights of the authors' code.
 
     Args:
@@ -28,8 +28,8 @@ def from_reference(source: str | Path | Mapping[str, Tensor], **init_args: Any) 
         init_args: arguments of PDD. With ``share_students=False`` both students get the authors' shared weights.
 
     Example:
-        >>> from anomalib_fsad.models.pdd import from_reference
-        >>> model = from_reference("pdd.pth", pre_trained=["racm.safetensors", "vssmtiny.pth"])  # doctest: +SKIP
+        >>> from anomalib_fsad.models.pdd import from_authors
+        >>> model = from_authors("pdd.pth", pre_trained=["racm.safetensors", "vssmtiny.pth"])  # doctest: +SKIP
     """
     state = dict(source) if isinstance(source, Mapping) else read_state_dict(Path(source), key="decoder")
     model = PDD(**init_args)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anomalib_fsad.data.decoding import ImageReadError, is_dicom, is_displayable, read_rgb
+from anomalib_fsad.images.decoding import ImageReadError, is_dicom, is_displayable, read_rgb
 
 pydicom = pytest.importorskip("pydicom")
 

@@ -8,9 +8,12 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from anomalib.data.utils import LabelName, get_image_filenames, read_image
+from anomalib.data.utils import LabelName, read_image
 from PIL import Image
 from torch import Tensor
+
+from anomalib_fsad.images.listing import images_in
+from anomalib_fsad.images.support import choose_support
 
 logger = logging.getLogger(__name__)
 
@@ -18,11 +21,6 @@ DEEPER = (
     " 16-bit and DICOM images are read by MedicalFewShot (pass --data.few_shot_source instead), and by "
     "anomalib-fsad enroll and predict."
 )
-
-
-def choose(count: int, k_shot: int, seed: int | None) -> list[int]:
-    """``k_shot`` different places out of ``count``, in order, always the same for a seed."""
-    return sorted(np.random.default_rng(seed or 0).choice(count, size=k_shot, replace=False).tolist())
 
 
 def folder_references(folder: str | Path, k_shot: int, seed: int | None) -> list[Tensor]:
@@ -35,17 +33,14 @@ def folder_references(folder: str | Path, k_shot: int, seed: int | None) -> list
     if not path.is_dir():
         msg = f"few_shot_source={str(folder)!r} is not a folder: give one with {k_shot} normal images."
         raise ValueError(msg)
-    try:
-        names = sorted(get_image_filenames(path))
-    except (ValueError, FileNotFoundError, RuntimeError):
-        names = []
+    names = images_in(path, below=True)
     if len(names) < k_shot:
         msg = (
             f"few_shot_source={str(folder)!r} holds {len(names)} readable image files, but k_shot={k_shot}: "
             f"add normal images or lower k_shot.{DEEPER if any(path.rglob('*.dcm')) else ''}"
         )
         raise ValueError(msg)
-    chosen = [names[place] for place in choose(len(names), k_shot, seed)]
+    chosen = choose_support(names, k_shot, seed or 0)
     logger.info("Support set from few_shot_source: %s", ", ".join(str(name) for name in chosen))
     return [_read(name) for name in chosen]
 
@@ -87,7 +82,7 @@ def training_references(dataset: Any, k_shot: int, seed: int | None) -> list[Ten
             "or pass few_shot_source=path/to/folder."
         )
         raise ValueError(msg)
-    places = [int(normal[place]) for place in choose(len(normal), k_shot, seed)]
+    places = [int(place) for place in choose_support(normal, k_shot, seed or 0)]
     logger.info(
         "Support set from the training split: %s",
         ", ".join(str(dataset.samples.iloc[place].image_path) for place in places),

@@ -94,7 +94,7 @@ def read_rgb(path: str | Path, intensity: str = "auto") -> FloatImage:
     """
     how = parse_intensity(intensity)
     if is_dicom(path):
-        from anomalib_fsad.data.dicom import read_dicom
+        from anomalib_fsad.images.dicom import read_dicom
 
         return read_dicom(path, how)
     try:

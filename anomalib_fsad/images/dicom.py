@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from anomalib_fsad.data.decoding import FloatImage, ImageReadError, Intensity, grey_to_rgb, rescale
+from anomalib_fsad.images.decoding import FloatImage, ImageReadError, Intensity, grey_to_rgb, rescale
 
 COLOUR = ("RGB", "YBR", "PALETTE")
 

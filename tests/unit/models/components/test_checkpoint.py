@@ -5,12 +5,12 @@ import pytest
 import torch
 from anomalib.cli.cli import AnomalibCLI
 
-from anomalib_fsad.deploy.cli import main
+from anomalib_fsad.cli import main
 from anomalib_fsad.deploy.inspection import inspect_path
+from anomalib_fsad.models.components.checkpoint import convert
 from anomalib_fsad.models.d24fad import D24FAD
 from anomalib_fsad.models.pdd import PDD
 from anomalib_fsad.models.scrd4ad import SCRD4AD
-from anomalib_fsad.reference import convert
 from tests.parity.d24fad import golden_networks
 from tests.parity.golden import golden_state
 from tests.parity.pdd import reference_name

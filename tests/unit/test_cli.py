@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalib_fsad.deploy.cli import main
+from anomalib_fsad.cli import main
 from anomalib_fsad.deploy.images import folder_images
 from tests.unit.deploy.conftest import eager
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from anomalib_fsad import SCRD4AD
-from anomalib_fsad.models.scrd4ad import from_reference
-from anomalib_fsad.reference import convert
+from anomalib_fsad.models.components.checkpoint import convert
+from anomalib_fsad.models.scrd4ad import from_authors
 from tests.parity.golden import golden_state
 from tests.parity.scrd4ad import check, reference_shapes
 
@@ -36,7 +36,7 @@ def test_file_and_mapping_give_the_same_model(state: dict[str, Tensor], tmp_path
     torch.save(state, tmp_path / "scrd4ad.pth")
     torch.save({"state_dict": state}, tmp_path / "wrapped.pth")
     models = [
-        from_reference(source, scale_weighting="none", image_size=64)
+        from_authors(source, scale_weighting="none", image_size=64)
         for source in (state, tmp_path / "scrd4ad.pth", str(tmp_path / "wrapped.pth"))
     ]
     for model in models:
@@ -48,22 +48,22 @@ def test_file_and_mapping_give_the_same_model(state: dict[str, Tensor], tmp_path
 
 def test_whole_classifier_encoders_are_welcome(state: dict[str, Tensor]) -> None:
     more = {"encoder.fc.weight": torch.zeros(1000, 512), "encoder.layer4.0.conv1.weight": torch.zeros(512, 256, 3, 3)}
-    assert from_reference({**state, **more}, image_size=64).hparams["backbone"] == "resnet18"
+    assert from_authors({**state, **more}, image_size=64).hparams["backbone"] == "resnet18"
 
 
 def test_a_whole_pickled_module_is_refused_with_the_way_to_convert_it(tmp_path: Path) -> None:
     torch.save(nn.Sequential(nn.Linear(2, 2)), tmp_path / "module.pth")
     with pytest.raises(ValueError, match=r"state_dict\(\)"):
-        from_reference(tmp_path / "module.pth")
+        from_authors(tmp_path / "module.pth")
 
 
 def test_other_weights_are_refused(state: dict[str, Tensor]) -> None:
     with pytest.raises(ValueError, match=r"'encoder\.'"):
-        from_reference({"conv1.weight": torch.zeros(1)})
+        from_authors({"conv1.weight": torch.zeros(1)})
     with pytest.raises(ValueError, match="resnet34"):
-        from_reference(state, backbone="resnet34", image_size=64)
+        from_authors(state, backbone="resnet34", image_size=64)
     with pytest.raises(ValueError, match="scale_head"):
-        from_reference({k: v for k, v in state.items() if not k.startswith("mlp")}, image_size=64)
+        from_authors({k: v for k, v in state.items() if not k.startswith("mlp")}, image_size=64)
 
 
 def test_an_import_becomes_a_checkpoint(state: dict[str, Tensor], tmp_path: Path) -> None:
@@ -76,5 +76,5 @@ def test_an_import_becomes_a_checkpoint(state: dict[str, Tensor], tmp_path: Path
 
 
 def test_names_from_several_gpus_are_understood(state: dict[str, Tensor]) -> None:
-    model = from_reference({f"module.{name}": value for name, value in state.items()}, image_size=64)
+    model = from_authors({f"module.{name}": value for name, value in state.items()}, image_size=64)
     assert torch.equal(model.model.scale_head.weight, state["mlp.weight"])

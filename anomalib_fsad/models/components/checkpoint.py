@@ -6,21 +6,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-READERS = {
-    "D24FAD": "anomalib_fsad.models.d24fad.reference",
-    "PDD": "anomalib_fsad.models.pdd.reference",
-    "SCRD4AD": "anomalib_fsad.models.scrd4ad.reference",
-}
-"""Where each model's ``from_reference`` is; its docstring says what the authors' file must hold."""
+from anomalib_fsad.registry import MODELS, model_named
 
 
 def convert(model_name: str, source: str | Path, output: str | Path, **init_args: Any) -> Path:
     """Write a checkpoint with the authors' weights, for ``--ckpt_path`` and ``load_from_checkpoint``.
 
-    Nothing in ``source`` is executed: it is read as plain tensors.
+    Nothing in ``source`` is executed: it is read as plain tensors. What it must hold is said by the docstring of the
+    model's ``from_authors``.
 
     Args:
-        model_name: ``D24FAD``, ``SCRD4AD`` or ``PDD``.
+        model_name: a model of the registry, e.g. ``D24FAD``.
         source: file of the authors' code.
         output: the ``.ckpt`` to write.
         init_args: arguments of the model, e.g. ``backbone`` or ``image_size``.
@@ -29,13 +25,10 @@ def convert(model_name: str, source: str | Path, output: str | Path, **init_args
         ``output``.
 
     Example:
-        >>> from anomalib_fsad.reference import convert
+        >>> from anomalib_fsad.models.components.checkpoint import convert
         >>> convert("D24FAD", "authors.pth", "d24fad.ckpt", k_shot=4)  # doctest: +SKIP
     """
-    names = {name.lower(): name for name in READERS}
-    if model_name.lower() not in names:
-        msg = f"There is no model {model_name!r} to convert to: it is one of {sorted(READERS)}."
-        raise ValueError(msg)
+    name = model_named(model_name)
     output = Path(output)
     if output.suffix != ".ckpt":
         msg = f"output={str(output)!r} must end in .ckpt, as anomalib's checkpoints do."
@@ -43,13 +36,13 @@ def convert(model_name: str, source: str | Path, output: str | Path, **init_args
     if not Path(source).is_file():
         msg = f"The checkpoint {str(source)!r} does not exist."
         raise FileNotFoundError(msg)
-    reader = import_module(READERS[names[model_name.lower()]])
-    model_class = getattr(reader, names[model_name.lower()])
+    authors = import_module(f"{MODELS[name]}.authors")
+    model_class = getattr(authors, name)
     unknown = sorted(set(init_args) - set(inspect.signature(model_class).parameters))
     if unknown:
         msg = f"{model_class.__name__} has no argument {', '.join(unknown)}."
         raise ValueError(msg)
-    save_checkpoint(reader.from_reference(source, **init_args), output)
+    save_checkpoint(authors.from_authors(source, **init_args), output)
     return output
 
 

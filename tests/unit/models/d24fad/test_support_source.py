@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from anomalib_fsad.models.d24fad.support_images import (
+from anomalib_fsad.models.d24fad.support_source import (
     choose,
     datamodule_support,
     folder_references,

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anomalib_fsad.models.components.teacher import CLASSIFIER_PREFIXES, load_plain
+from anomalib_fsad.models.components.pyramid import CLASSIFIER_PREFIXES, load_plain
 from anomalib_fsad.models.d24fad.lightning_model import D24FAD
 
 PARTS = ("decoder", "weight")
 
 
-def from_reference(source: str | Path | Mapping[str, Any], **init_args: Any) -> D24FAD:
+def from_authors(source: str | Path | Mapping[str, Any], **init_args: Any) -> D24FAD:
     """A ``D24FAD`` with the authors' weights, which scores as their network does.
 
     Args:

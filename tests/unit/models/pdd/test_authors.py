@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from anomalib_fsad import PDD
-from anomalib_fsad.models.pdd import from_reference
+from anomalib_fsad.models.pdd import from_authors
 from tests.parity.golden import golden_state
 from tests.parity.pdd import check, reference_name
 from tests.unit.models.pdd.conftest import TINY
@@ -39,7 +39,7 @@ def test_the_authors_names(decoder):
 @pytest.mark.parametrize("share", [True, False])
 def test_every_tensor_arrives(decoder, share, tmp_path):
     torch.save({"decoder": decoder}, tmp_path / "pdd.pth")
-    model = from_reference(tmp_path / "pdd.pth", **TINY, share_students=share)
+    model = from_authors(tmp_path / "pdd.pth", **TINY, share_students=share)
     state = model.model.state_dict()
     for name, value in state.items():
         if not name.startswith("teachers."):
@@ -54,7 +54,7 @@ def test_other_weights_are_refused(decoder, change):
     else:
         state["mlp.branch3.weight"] = torch.ones(1)
     with pytest.raises(ValueError, match=r"teachers=\['resnet18', 'vmamba_atto'\].*mpa\.branch"):
-        from_reference(state, **TINY)
+        from_authors(state, **TINY)
 
 
 @pytest.mark.slow

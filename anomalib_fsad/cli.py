@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ``anomalib-fsad`` command: what anomalib's own command line has no verb for.
+
+A verb is a module of ``anomalib_fsad.commands`` and a line in ``VERBS``. Only the verb that was asked for is imported.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from anomalib_fsad import __version__
+
+VERBS = {
+    "export": "D24FAD checkpoint -> bundle (needs torch and anomalib)",
+    "enroll": "bundle + normal images -> enrolment of an organ (.npz)",
+    "predict": "bundle + enrolment + folder of images -> csv and heat maps",
+    "convert": "authors' checkpoint -> anomalib checkpoint (needs anomalib)",
+    "inspect": "what is in this checkpoint, bundle or enrolment",
+}
+
+FAILED = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; the exit status is 0, 1 where some images could not be read, or 2 for an error."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser(given[0] if given else None).parse_args(given)
+    try:
+        return int(options.run(options))
+    # What a user can mend comes as one line; anything else is a fault of ours and keeps its traceback.
+    except (ValueError, OSError, ImportError) as error:
+        from anomalib_fsad.commands.common import messages
+        from anomalib_fsad.deploy.bundle import BundleError
+
+        kind = "broken file" if isinstance(error, BundleError) else "error"
+        messages.print(f"anomalib-fsad {options.verb}: {kind}: {error}", style="red", markup=False, highlight=False)
+        return FAILED
+
+
+def parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """The command line; the options are those of ``verb`` alone."""
+    top = argparse.ArgumentParser(
+        prog="anomalib-fsad",
+        description="What anomalib's own command line has no verb for: deploy without torch, import the authors' "
+        "checkpoints, look into files. Training and testing are anomalib's: see anomalib --help.",
+    )
+    top.add_argument("--version", action="version", version=f"anomalib-fsad {__version__}")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, summary in VERBS.items():
+        command = verbs.add_parser(name, help=summary, description=summary)
+        if name == verb:
+            module = import_module(f"anomalib_fsad.commands.{name}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    return top
+
+
+if __name__ == "__main__":
+    sys.exit(main())
