@@ -23,6 +23,7 @@ from anomalib_fsad.images.decoding import ImageReadError, is_displayable, read_m
 logger = logging.getLogger(__name__)
 
 CacheMode = Literal["ram", "disk", "none"]
+OnError = Literal["raise", "skip"]
 
 PROGRESS_FROM = 500
 """Number of images from which decoding shows a progress bar."""
@@ -40,14 +41,14 @@ class ImageStore:
     Args:
         mode: ``ram`` keeps the pixels in memory, ``disk`` in files below ``folder``, ``none`` decodes at each use.
         budget: bytes of memory for ``ram``; what does not fit is decoded at each use.
-        folder: for ``disk`` and for the converted copies.
+        folder: for ``disk`` and for the converted copies; by default :func:`default_cache_folder`.
         intensity: see :mod:`anomalib_fsad.images.decoding`.
     """
 
-    def __init__(self, mode: CacheMode, budget: int, folder: Path, intensity: str) -> None:
+    def __init__(self, mode: CacheMode, budget: int, folder: str | Path | None, intensity: str) -> None:
         self.mode = mode
         self.budget = budget
-        self.folder = folder
+        self.folder = default_cache_folder() if folder is None else Path(folder)
         self.intensity = intensity
         self.resize: Resize | None = None
         self._pixels: dict[str, NDArray[np.uint8]] = {}
@@ -109,6 +110,16 @@ class ImageStore:
         )
         errors = _each(self._check, new_images, "Checking images")
         return errors + _each(self._check_mask, new_masks, "Checking masks")
+
+    def skipped(self, paths: Iterable[str], masks: Iterable[str] = ()) -> set[str]:
+        """The images and masks that cannot be read, each named in the log."""
+        paths = list(paths)
+        errors = self.unreadable(paths, masks)
+        if errors:
+            logger.warning("on_error=skip: %d of %d images are left out:", len(errors), len(paths))
+        for error in errors:
+            logger.warning("%s", error)
+        return {error.path for error in errors}
 
     def _keep(self, path: str) -> None:
         file = self._file(path, "resized", ".npy") if self.mode == "disk" else None

@@ -51,6 +51,7 @@ def test_at_setup(medical: Make, options: dict[str, Any], message: str) -> None:
     ("options", "message"),
     [
         ({"protocol": "zero_shot"}, r"protocol='zero_shot' is none of \['episodic', 'few_shot', 'one_class'\]"),
+        ({"missing_masks": "no"}, r"missing_masks='no' is none of \['raise', 'skip', 'classification'\]"),
         ({"val": "test"}, r"val='test' is none of \['held_out', 'same_as_test'\]"),
         ({"on_error": "ignore"}, r"on_error='ignore' is none of \['raise', 'skip'\]"),
         ({"cache": "gpu"}, r"cache='gpu' is none of \['ram', 'disk', 'none'\]"),
@@ -155,6 +156,30 @@ def test_an_unreadable_support_image(medical: Make, tmp_path: Path) -> None:
     data = medical(few_shot_source=tmp_path / "support")
     with pytest.raises(ImageReadError, match=r"support/a\.png': the file is empty"):
         data.setup()
+
+
+@pytest.mark.parametrize("named", ["copy.png", None])
+def test_support_images_are_no_test_images(
+    medical: Make, phantom_root: Path, tmp_path: Path, named: str | None
+) -> None:
+    """Neither the test images themselves nor copies of them under other names."""
+    folder = sorted(f for f in (phantom_root / "fundus/test").iterdir() if f.name != "good")[0]
+    bad = sorted(folder.iterdir())[0]
+    if named is not None:
+        folder = tmp_path / "support"
+        shutil.copytree(phantom_root / "fundus/train/good", folder)
+        shutil.copyfile(bad, folder / named)
+    data = medical(few_shot_source=folder, k_shot=1)
+    number = 1 if named else len(list(folder.iterdir()))
+    message = rf"few_shot_source='.*' holds {number} test images of the data \({number} of them abnormal\): '.*"
+    with pytest.raises(ValueError, match=message + (named or bad.name)):
+        data.setup()
+
+
+def test_a_target_with_nothing_to_tell_apart(medical: Make, own_root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.rmtree(own_root / "fundus/test/good")
+    medical(root=own_root).setup()
+    assert "target 'fundus' has no normal test images: AUROC cannot be computed" in caplog.text
 
 
 def test_a_target_without_test_images(medical: Make, own_root: Path) -> None:
