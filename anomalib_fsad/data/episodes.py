@@ -41,7 +41,7 @@ class EpisodeDraw:
         """Paths of the supports of the query at ``path``."""
         row, rows = self.row_of[path], self.rows_of[category]
         others = rows[rows != row]
-        drawn = generator(self.seed, epoch, row).permutation(others)[: self.k_shot]
+        drawn = generator(self.seed, "episode", epoch, row).permutation(others)[: self.k_shot]
         return [self.paths[i] for i in drawn]
 
 
@@ -96,7 +96,7 @@ class EpisodeSampler(DistributedSampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         """This process's share of the epoch: whole blocks, each one index or one batch of a category."""
-        blocks = self._blocks(generator(self.seed, self.epoch))
+        blocks = self._blocks(generator(self.seed, "order", self.epoch))
         mine = [blocks[i % len(blocks)] for i in range(self.rank, self._padded(len(blocks)), self.num_replicas)]
         offset = self.epoch * len(self.categories)
         return iter([offset + int(row) for block in mine for row in block])

@@ -140,6 +140,11 @@ def _from_target(
         stay, held = splits.hold_out(pool[~supports], val_images, HELD_OUT_SHARE, seed)
         train = pd.concat([pool[supports], stay], ignore_index=True)
     note = ""
+    if len(train) == 1:
+        note = (
+            "Training sees a single image: a model that compares the images of a batch with one another needs "
+            "--data.k_shot 2 or more, or --data.protocol episodic."
+        )
     if held.empty and not train.empty:
         note = "No normal images are left to hold out: the threshold comes from the training images."
         held = train

@@ -137,7 +137,7 @@ def few_of_each(table: pd.DataFrame, limit: int, seed: int) -> pd.DataFrame:
     for category, group in table.groupby("category", sort=True):
         good, bad = group[group["label_index"] == 0], group[group["label_index"] == 1]
         n_bad = min(len(bad), max(limit // 2, limit - len(good)))
-        rng = generator(seed, str(category))
+        rng = generator(seed, "validation", str(category))
         for part, n in ((good, min(len(good), limit - n_bad)), (bad, n_bad)):
             parts.append(part.iloc[sorted(rng.permutation(len(part))[:n])])
     return pd.concat(parts, ignore_index=True) if parts else table
@@ -153,7 +153,7 @@ def hold_out(pool: pd.DataFrame, limit: int, share: float, seed: int) -> tuple[p
     stay, held = [], []
     for category, group in pool.groupby("category", sort=True):
         n = min(max(round(share * len(group)), min(4, len(group) // 3)), limit)
-        order = generator(seed, str(category)).permutation(len(group))
+        order = generator(seed, "validation", str(category)).permutation(len(group))
         held.append(group.iloc[sorted(order[:n])])
         stay.append(group.iloc[sorted(order[n:])])
     if not stay:

@@ -4,9 +4,11 @@
 So no choice depends on how many others were made before it, in which process, or by how many workers:
 
 - ``(seed)``: the K support images of a folder or of a training set; the test images of a set without a split;
-- ``(seed, name of the category)``: its validation images;
-- ``(seed, epoch)``: the order of training;
-- ``(seed, epoch, row)``: the supports of one training query.
+- ``(seed, "validation", category)``: its validation images;
+- ``(seed, "order", epoch)``: the order of training;
+- ``(seed, "episode", epoch, row)``: the supports of one training query.
+
+The words keep the purposes apart: to NumPy, (seed), (seed, 0) and (seed, 0, 0) are one and the same.
 """
 
 import numpy as np
@@ -17,10 +19,10 @@ def generator(seed: int, *what: int | str) -> np.random.Generator:
 
     Args:
         seed: the user's.
-        what: that is chosen: numbers, or names.
+        what: it is for: a word, and names or numbers that single it out.
 
     Example:
-        >>> first, again = (generator(0, "fundus").permutation(9).tolist() for _ in range(2))
+        >>> first, again = (generator(0, "validation", "fundus").permutation(9).tolist() for _ in range(2))
         >>> first == again
         True
     """

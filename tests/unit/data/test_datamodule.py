@@ -127,6 +127,29 @@ def test_same_as_test_is_warned_about_and_recorded(
     assert next(iter(data.val_dataloader())).support.shape[:2] == (20, 2)
 
 
+class Scorer(LightningModule):
+    """Logs two figures of a test, one of which cannot be computed."""
+
+    seed = 5
+
+    def test_step(self, batch: FewShotBatch) -> None:
+        self.log("image_AUROC", batch.gt_label.float().mean(), batch_size=len(batch))
+        self.log("pixel_AUROC", float("nan"), batch_size=len(batch))
+
+
+def test_metrics_are_left_beside_the_results(medical: Make, tmp_path: Path) -> None:
+    options = {"logger": False, "enable_progress_bar": False, "accelerator": "cpu", "barebones": False}
+    data = medical(seed=3)
+    Trainer(default_root_dir=tmp_path / "run", **options).test(Scorer(), datamodule=data, verbose=False)
+    found = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert found["metrics"] == {"image_AUROC": 0.5, "pixel_AUROC": None}
+    assert found["model"] == "Scorer"
+    assert found["seeds"] == {"model": 5, "data": 3, "support": 0}
+    assert found["data"] == json.loads((tmp_path / "run/data.json").read_text())
+    assert found["data"]["support"] == data.support_files
+    assert set(found["versions"]) == {"anomalib_fsad", "anomalib", "torch", "lightning", "timm"}
+
+
 def test_support_is_seeded_nested_and_the_same_under_every_protocol(medical: Make) -> None:
     chosen = {}
     for options in ({}, {"protocol": "few_shot"}, {"protocol": "one_class"}, {"seed": 7}, {"train_batch_size": 1}):
@@ -339,11 +362,12 @@ def test_the_visualizer_shows_dicom(tmp_path: Path) -> None:
         assert np.abs(shown / 255 - item.image.permute(1, 2, 0).numpy()).max() <= 0.5 / 255 + 1e-6
 
 
-def test_few_shot_with_k_of_one(medical: Make) -> None:
+def test_few_shot_with_k_of_one(medical: Make, caplog: pytest.LogCaptureFixture) -> None:
     data = medical(protocol="few_shot", k_shot=1, same_category_batches=True)
     data.setup()
     assert paths(data.train_data) == set(data.support_files)
     assert [batch.image.shape[0] for batch in data.train_dataloader()] == [1]
+    assert "Training sees a single image: a model that compares" in caplog.text
     assert data.val_data.samples["label_index"].value_counts().to_dict() == {0: 5, 1: 5}
 
 
