@@ -169,8 +169,14 @@ def _size(resize: Resize | None) -> str:
 
 def _write(file: Path, save: Callable[[Path], object]) -> None:
     """Write beside the file and rename, so that no other process ever sees half of it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, suffix=file.suffix)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=file.parent, suffix=file.suffix)
+    except OSError as error:
+        msg = (
+            f"cache_dir: {str(file.parent)!r} cannot be written ({error.strerror}). Pass a folder as --data.cache_dir."
+        )
+        raise OSError(msg) from error
     os.close(handle)
     temporary = Path(name)
     try:

@@ -143,7 +143,15 @@ class MedicalFewShot(AnomalibDataModule):
             if value not in known:
                 msg = f"{option}={value!r} is none of {list(known)}."
                 raise ValueError(msg)
-        for option, number, least in (("k_shot", k_shot, 1), ("val_images", val_images, 2)):
+        for option, number, least in (
+            ("k_shot", k_shot, 1),
+            ("val_images", val_images, 2),
+            ("support_seed", support_seed, 0),
+            ("seed", seed, 0),
+            ("cache_gib", cache_gib, 0),
+            ("train_batch_size", train_batch_size, 1),
+            ("eval_batch_size", eval_batch_size, 1),
+        ):
             if number < least:
                 msg = f"{option}={number} is too small: at least {least}."
                 raise ValueError(msg)
@@ -155,7 +163,8 @@ class MedicalFewShot(AnomalibDataModule):
         self.reader = reader
         self.reader_args = dict(reader_args or {})
         self.sets = {name: dict(given or {}) for name, given in (sets or {}).items()}
-        self.source_categories = None if source_categories is None else list(source_categories)
+        one = isinstance(source_categories, str)
+        self.source_categories = [source_categories] if one else source_categories
         self.protocol = protocol
         self.k_shot = k_shot
         self.support_seed = support_seed

@@ -2,8 +2,10 @@
 """Whether images are there twice: under another path, or as another file of the same bytes."""
 
 import filecmp
+import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 TAIL = 4096
@@ -15,30 +17,36 @@ def copies_among(files: Iterable[str | Path], others: Iterable[str | Path]) -> d
 
     Only files of the same length are opened, so that a few against many cost little more than a look at the folder.
     """
-    by_place: dict[Path, str] = {}
-    by_size: dict[int, list[Path]] = defaultdict(list)
-    for other in map(Path, others):
-        by_place[other.resolve()] = str(other)
-        if other.is_file():
-            by_size[other.stat().st_size].append(other)
-    tails: dict[int, dict[bytes, list[Path]]] = {}
+    by_place: dict[tuple[int, int], str] = {}
+    by_size: dict[int, list[str]] = defaultdict(list)
+    for other, state in _states(others):
+        by_place[state.st_dev, state.st_ino] = other
+        by_size[state.st_size].append(other)
+    by_tail: dict[int, dict[bytes, list[str]]] = {}
     found: dict[str, str] = {}
-    for path in map(Path, files):
-        same = by_place.get(path.resolve())
-        size = path.stat().st_size if path.is_file() else 0
-        if same is None and size in by_size and size > 0:
-            if size not in tails:
-                tails[size] = defaultdict(list)
-                for rival in by_size[size]:
-                    tails[size][_tail(rival)].append(rival)
-            rivals = tails[size].get(_tail(path), [])
-            same = next((str(rival) for rival in rivals if filecmp.cmp(path, rival, shallow=False)), None)
+    for path, state in _states(files):
+        same = by_place.get((state.st_dev, state.st_ino))
+        rivals = by_size.get(state.st_size, []) if state.st_size else []
+        if same is None and rivals:
+            if state.st_size not in by_tail:
+                by_tail[state.st_size] = defaultdict(list)
+                for rival in rivals:
+                    by_tail[state.st_size][_tail(rival)].append(rival)
+            alike = by_tail[state.st_size].get(_tail(path), [])
+            same = next((rival for rival in alike if filecmp.cmp(path, rival, shallow=False)), None)
         if same is not None:
-            found[str(path)] = same
+            found[path] = same
     return found
 
 
-def _tail(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(max(path.stat().st_size - TAIL, 0))
+def _states(paths: Iterable[str | Path]) -> Iterator[tuple[str, os.stat_result]]:
+    """The files that are there, and where and how long they are."""
+    for path in map(str, paths):
+        with suppress(OSError):
+            yield path, Path(path).stat()
+
+
+def _tail(path: str) -> bytes:
+    with Path(path).open("rb") as file:
+        file.seek(max(os.fstat(file.fileno()).st_size - TAIL, 0))
         return file.read()

@@ -105,8 +105,11 @@ def read_sets(root: Path, sets: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame
         options = dict(given or {})
         place = root / str(options.pop("root", category))
         name = str(options.pop("reader", AUTO))
-        if name != "phantom":
-            _require_folder(place)
+        if name != "phantom" and not place.is_dir():
+            msg = (
+                f"sets: {str(place)!r} ({category}) is no folder, seen from {Path.cwd()}. Give its root in --data.sets."
+            )
+            raise FileNotFoundError(msg)
         if name == AUTO:
             found = recognise(place)
             if found is None:

@@ -88,7 +88,7 @@ def without_official_split(samples: Sequence[Sample], test_share: float, seed: i
         name: of the set, for the log.
     """
     if not 0 < test_share < 1:
-        msg = f"test_share={test_share} of reader {name!r} must lie between 0 and 1."
+        msg = f"The reader option test_share={test_share} of set {name!r} must lie between 0 and 1, e.g. 0.3."
         raise ValueError(msg)
     good = sorted(s for s in samples if not s.abnormal)
     n_test = round(test_share * len(good))

@@ -35,6 +35,12 @@ Make = Callable[..., MedicalFewShot]
         ),
         ({"source_categories": ["liver"]}, r"source_categories=\['liver'\]: \['liver'\] is not among the other categ"),
         ({"source_categories": []}, r"source_categories=\[\]: nothing is not among the other"),
+        ({"source_categories": "liver"}, r"source_categories=\['liver'\]: \['liver'\] is not among the other categ"),
+        ({"sets": {"x": None}}, r"sets: '.*/x' \(x\) is no folder, .*Give its root in --data\.sets"),
+        (
+            {"cache": "disk", "cache_dir": "/proc/none"},
+            r"cache_dir: '/proc/none/.*' cannot be written .*--data\.cache_dir",
+        ),
         (
             {"same_category_batches": True, "train_batch_size": 16},
             r"6 normal .* train_batch_size=16\. Pass .* 6 or less",
@@ -43,7 +49,7 @@ Make = Callable[..., MedicalFewShot]
 )
 def test_at_setup(medical: Make, options: dict[str, Any], message: str) -> None:
     data = medical(**options)
-    with pytest.raises((ValueError, FileNotFoundError), match=f"(?s){message}"):
+    with pytest.raises((ValueError, OSError), match=f"(?s){message}"):
         data.setup()
 
 
@@ -55,6 +61,10 @@ def test_at_setup(medical: Make, options: dict[str, Any], message: str) -> None:
         ({"val": "test"}, r"val='test' is none of \['held_out', 'same_as_test'\]"),
         ({"on_error": "ignore"}, r"on_error='ignore' is none of \['raise', 'skip'\]"),
         ({"cache": "gpu"}, r"cache='gpu' is none of \['ram', 'disk', 'none'\]"),
+        ({"seed": -1}, r"seed=-1 is too small: at least 0"),
+        ({"support_seed": -1}, r"support_seed=-1 is too small: at least 0"),
+        ({"cache_gib": -0.5}, r"cache_gib=-0.5 is too small: at least 0"),
+        ({"train_batch_size": 0}, r"train_batch_size=0 is too small: at least 1"),
         ({"k_shot": 0}, r"k_shot=0 is too small: at least 1"),
         ({"val_images": 1}, r"val_images=1 is too small: at least 2"),
         ({"intensity": "window(1)"}, r"intensity='window\(1\)' is none of"),

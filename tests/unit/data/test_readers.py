@@ -337,7 +337,7 @@ def test_split_json_with_a_missing_image(tmp_path: Path) -> None:
 
 def test_a_wrong_share(tmp_path: Path) -> None:
     lag(tmp_path)
-    with pytest.raises(ValueError, match=r"test_share=1\.5 of reader 'LAG' must lie between 0 and 1"):
+    with pytest.raises(ValueError, match=r"test_share=1\.5 of set 'LAG' must lie between 0 and 1"):
         run_reader("lag", tmp_path, "LAG", {"test_share": 1.5})
 
 
