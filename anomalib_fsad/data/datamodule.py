@@ -163,8 +163,8 @@ class MedicalFewShot(AnomalibDataModule):
         self.reader = reader
         self.reader_args = dict(reader_args or {})
         self.sets = {name: dict(given or {}) for name, given in (sets or {}).items()}
-        one = isinstance(source_categories, str)
-        self.source_categories = [source_categories] if one else source_categories
+        sources = [source_categories] if isinstance(source_categories, str) else source_categories
+        self.source_categories = None if sources is None else list(sources)
         self.protocol = protocol
         self.k_shot = k_shot
         self.support_seed = support_seed
