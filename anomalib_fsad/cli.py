@@ -12,6 +12,7 @@ from importlib import import_module
 from anomalib_fsad import __version__
 
 VERBS = {
+    "data": "what a folder of data sets is read as, and what would be wrong with it",
     "export": "D24FAD checkpoint -> bundle (needs torch and anomalib)",
     "enroll": "bundle + normal images -> enrolment of an organ (.npz)",
     "predict": "bundle + enrolment + folder of images -> csv and heat maps",
