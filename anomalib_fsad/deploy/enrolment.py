@@ -141,7 +141,8 @@ def _enrolment(document: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
     if not names or not maps or any(m.dtype != np.float32 or m.ndim != 4 or len(m) != len(names) for m in maps):  # noqa: PLR2004
         msg = f"its maps are not those of {len(names)} images"
         raise ValueError(msg)
-    plain = Enrolment(maps, names, str(document["bundle"]), *(arrays[name] for name in NORMALS))
+    scores, peaks, levels = (arrays[name] for name in NORMALS)
+    plain = Enrolment(maps, names, str(document["bundle"]), scores, peaks, levels)
     return plain.with_threshold(document["target_fpr"])
 
 

@@ -12,7 +12,7 @@ from anomalib_fsad import __version__
 from anomalib_fsad.deploy.drift import Drift, drift_of
 from anomalib_fsad.deploy.enrolment import Enrolment
 from anomalib_fsad.deploy.heat_maps import overlay
-from anomalib_fsad.deploy.images import folder_images, to_rgb
+from anomalib_fsad.deploy.images import images_at, to_rgb
 from anomalib_fsad.deploy.inferencer import FewShotInferencer
 from anomalib_fsad.deploy.judgement import Judgement, judgement
 from anomalib_fsad.deploy.prediction import Prediction
@@ -65,11 +65,8 @@ def predict_folder(
         workers: threads; one reads and draws while another computes.
         track: shows progress; takes the rows and their number.
     """
-    paths = [source] if source.is_file() else folder_images(source)
+    paths = images_at(source)
     folder = source.parent if source.is_file() else source
-    if not paths:
-        msg = f"{str(source)!r} holds no images."
-        raise ValueError(msg)
     _keep_apart(source, output)
     judged = judgement(inferencer.bundle.metadata, enrolment)
     header = ["image", "score", "label", "raw_score", *(f"reference_{k + 1}" for k in range(len(enrolment))), "error"]

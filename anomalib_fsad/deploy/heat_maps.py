@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An anomaly map laid over its image, without matplotlib: clear where the map is low, coloured from the threshold on."""
+"""An anomaly map laid over its image: clear where the map is low, coloured around the threshold and above."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,8 @@ def overlay(image: FloatImage, raw_map: NDArray[np.floating], threshold: float) 
     resized = np.asarray(values.resize((width, height), PilImage.Resampling.BILINEAR))
     heat = np.clip((resized - CLEAR) / (HOT - CLEAR), 0, 1)[..., None]
     opacity = OPACITY * np.sqrt(heat)
-    return PilImage.fromarray(to_uint8((1 - opacity) * image + opacity * colours(heat[..., 0])))
+    blended: FloatImage = ((1 - opacity) * image + opacity * colours(heat[..., 0])).astype(np.float32)
+    return PilImage.fromarray(to_uint8(blended))
 
 
 def colours(heat: NDArray[np.floating]) -> FloatImage:

@@ -15,8 +15,8 @@ from anomalib_fsad.deploy.images import (
     Image,
     Images,
     Named,
-    folder_images,
     image_list,
+    images_at,
     is_batch,
     named_images,
     refuse_copies,
@@ -97,7 +97,8 @@ class FewShotInferencer:
             refuse_copies(support)
         chunks = [maps for _, maps in self._encoded(support)]
         maps = tuple(np.concatenate(scale) for scale in zip(*chunks, strict=True))
-        plain = Enrolment(maps, tuple(s.name for s in support), self.bundle.digest, *self._leave_one_out(maps))
+        scores, peaks, levels = self._leave_one_out(maps)
+        plain = Enrolment(maps, tuple(s.name for s in support), self.bundle.digest, scores, peaks, levels)
         return plain.with_threshold(target_fpr)
 
     def load(self, path: str | Path) -> Enrolment:
@@ -138,7 +139,7 @@ class FewShotInferencer:
             )
             raise TypeError(msg)
         self._check(enrolment, "This enrolment")
-        predictions = []
+        predictions: list[Prediction] = []
         for names, maps in self._encoded(named_images(image, self.intensity)):
             predictions += _predictions(names, self._network.compare(maps, enrolment.maps), enrolment)
         return predictions if is_batch(image) else predictions[0]
@@ -162,7 +163,7 @@ class FewShotInferencer:
     def _encode(self, chunk: Sequence[Named]) -> tuple[list[str], Maps]:
         return [image.name for image in chunk], self._network.encode(np.stack([image.pixels for image in chunk]))
 
-    def _leave_one_out(self, maps: Maps) -> Iterator[NDArray[np.float64]]:
+    def _leave_one_out(self, maps: Maps) -> NDArray[np.float64]:
         """Raw scores, peaks and medians of the raw maps of each image against the others; none of one image."""
         found = []
         count = len(maps[0])
@@ -172,19 +173,15 @@ class FewShotInferencer:
                 tuple(np.delete(scale, left_out, axis=0) for scale in maps),
             )
             found.append((verdicts.raw_scores[0], verdicts.raw_maps.max(), np.median(verdicts.raw_maps)))
-        yield from np.asarray(found, dtype=np.float64).reshape(-1, 3).T
+        return np.asarray(found, dtype=np.float64).reshape(-1, 3).T
 
     # Checks ----------------------------------------------------------------------------------------------------------
 
     def _support(self, images: Image | Images, k_shot: int | None, seed: int) -> list[Named]:
         source = "The list of images"
         if isinstance(images, str | Path):
-            path = Path(images)
             source = f"The folder {str(images)!r}"
-            if not path.exists():
-                msg = f"{str(images)!r} does not exist: give a folder of normal images."
-                raise FileNotFoundError(msg)
-            images = folder_images(path) if path.is_dir() else [images]
+            images = images_at(Path(images))
         every = image_list(images)
         wanted = len(every) if k_shot is None else k_shot
         if wanted < 1 or len(every) < wanted:

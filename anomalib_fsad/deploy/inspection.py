@@ -94,8 +94,8 @@ def _checkpoint(path: Path) -> dict[str, Any]:
     # torch's own words advise to load such a file all the same.
     except pickle.UnpicklingError as error:
         msg = (
-            f"{str(path)!r} is no checkpoint of plain tensors: it is damaged, or holds other Python objects, which could "
-            "run code while they are loaded."
+            f"{str(path)!r} is no checkpoint of plain tensors: it is damaged, or holds other Python objects, which "
+            "could run code while they are loaded."
         )
         raise ValueError(msg) from error
     except Exception as error:

@@ -21,7 +21,7 @@ class Prediction:
         label: whether it is anomalous; ``None`` if there is no threshold at all.
         anomaly_map: height x width of the model's input.
         mask: which pixels are anomalous; ``None`` without a threshold.
-        reference_weights: what each of the K references counted, averaged over the scales.
+        reference_weights: what each of the K support images counted, averaged over the scales.
         reference_weights_by_scale: the same by scale, S x K.
         raw_score: the score before any normalisation.
         raw_map: the map before any normalisation.
@@ -39,5 +39,5 @@ class Prediction:
 
     @property
     def level(self) -> float:
-        """The median of the raw map: how unlike the references the image is as a whole, whatever spots it has."""
+        """The median of the raw map: how unlike the support the image is as a whole, whatever spots it has."""
         return float(np.median(self.raw_map))

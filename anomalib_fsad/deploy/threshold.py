@@ -10,9 +10,9 @@ image lies above it with a probability of ``target_fpr``:
   and the threshold is the upper bound of their prediction interval (Student's t). Its false-positive rate is the
   target on average over many draws of K images; that of one draw scatters widely, and a heavier tail makes it larger.
 
-A support image is compared with K - 1 others, a new image with K, so leave-one-out scores are a little high: the error is
-on the side of fewer alarms. No threshold from normals says what share of anomalies is found. What this amounts to in
-figures stands in the README beside the command that measured it.
+A support image is compared with K - 1 others, a new image with K, so leave-one-out scores are a little high: the error
+is on the side of fewer alarms. No threshold from normals says what share of anomalies is found. What this amounts to
+in figures stands in the README beside the command that measured it.
 """
 
 import math
@@ -65,8 +65,8 @@ def threshold_from_normals(scores: Sequence[float] | NDArray[np.floating], targe
     check_target(target_fpr)
     if count < MINIMUM:
         msg = (
-            f"A threshold needs at least {MINIMUM} normal images, better 8, and {count} were enrolled: add some, or keep "
-            "the checkpoint's threshold (--target-fpr none)."
+            f"A threshold needs at least {MINIMUM} normal images, better 8, and {count} were enrolled: add some, or "
+            "keep the checkpoint's threshold (--target-fpr none)."
         )
         raise ValueError(msg)
     if not np.isfinite(ordered).all() or ordered[0] < 0:
