@@ -16,7 +16,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=111)
     command.add_argument(
         "--target-fpr",
-        type=_rate,
+        type=rate_or_none,
         default="0.05",
         help="set a threshold by these images alone, which this share of normal images would exceed (default: "
         "%(default)s); none keeps the checkpoint's",
@@ -45,5 +45,10 @@ def run(options: argparse.Namespace) -> int:
     return OK
 
 
-def _rate(text: str) -> float | None:
-    return None if text == "none" else float(text)
+def rate_or_none(text: str) -> float | None:
+    """The value of ``--target-fpr``."""
+    try:
+        return None if text == "none" else float(text)
+    except ValueError as error:
+        msg = f"{text!r} is neither a rate, such as 0.05, nor none"
+        raise argparse.ArgumentTypeError(msg) from error

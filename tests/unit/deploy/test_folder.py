@@ -4,7 +4,6 @@
 import csv
 import json
 import resource
-import shutil
 
 import numpy as np
 import pytest
@@ -176,38 +175,6 @@ def test_an_overlay_is_the_image_where_the_map_is_low_and_reddens_where_it_is_hi
     assert (high[..., 0].astype(int) - high[..., 1] > 50).all()
 
 
-def test_the_checkpoints_threshold_comes_with_a_warning_where_it_does_not_fit(toy, tmp_path, capsys):
-    """Normals that are unlike one another lie above it, and by it every healthy image would be anomalous."""
-    rng = np.random.default_rng(0)
-    alike = write_normals(tmp_path / "alike", count=4)
-    (tmp_path / "unlike").mkdir()
-    for place in range(4):
-        Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / f"unlike/{place}.png")
-    for folder, wanted in ((alike, False), (tmp_path / "unlike", True)):
-        command = ["enroll", toy.folder, folder, tmp_path / "organ.npz", "--target-fpr", "none"]
-        assert main([str(part) for part in command]) == 0
-        said = " ".join(capsys.readouterr().err.split())
-        assert "threshold 0.02: checkpoint" in said
-        assert ("warning: " in said) is wanted
-        assert ("4 of the 4 normal images lie above it by their leave-one-out scores" in said) is wanted
-
-
-def test_enroll_sets_a_threshold_of_its_own_and_states_its_limits(toy, tmp_path, capsys):
-    for count, limits in (
-        (5, "too few images to show this rate (19 do)"),
-        (19, "this rate holds for images like those"),
-    ):
-        folder = write_normals(tmp_path / str(count), count=count)
-        assert main(["enroll", str(toy.folder), str(folder), str(tmp_path / "organ.npz")]) == 0
-        said = " ".join(capsys.readouterr().err.split())
-        assert f"leave-one-out of {count} normal images, 0.05 of normals above it" in said
-        assert limits in said
-        assert Enrolment.load(tmp_path / "organ.npz").threshold.target_fpr == 0.05
-    two = write_normals(tmp_path / "two", count=2)
-    assert main(["enroll", str(toy.folder), str(two), str(tmp_path / "organ.npz")]) == 2
-    assert "at least 3 normal images, better 8, and 2 were enrolled" in " ".join(capsys.readouterr().err.split())
-
-
 def test_without_any_threshold_nothing_is_labelled(toy_raw, tmp_path, images):
     inferencer = FewShotInferencer(toy_raw.folder)
     organ = inferencer.enroll(write_normals(tmp_path / "normals"), target_fpr=None)
@@ -219,25 +186,3 @@ def test_without_any_threshold_nothing_is_labelled(toy_raw, tmp_path, images):
     assert main([str(part) for part in command]) == 0
     assert {row["label"] for row in table(tmp_path / "out").values()} == {""}
     assert facts(tmp_path / "out")["threshold_source"] == "none"
-
-
-def test_inspect_names_every_wrong_file(toy, tmp_path, capsys):
-    bundle = tmp_path / "bundle"
-    shutil.copytree(toy.folder, bundle)
-    (bundle / "scorer.bin").write_bytes(b"\0" * (bundle / "scorer.bin").stat().st_size)
-    (bundle / "encoder.onnx").unlink()
-    assert main(["inspect", str(bundle)]) == 2
-    printed = capsys.readouterr()
-    said = " ".join(printed.err.split())
-    assert "scorer.bin' is not the file that was exported" in said
-    assert "encoder.onnx' cannot be read" in said
-    assert toy.digest in printed.out
-
-
-@pytest.mark.parametrize("content", [b"image,score\na.png,0.5\n", b"", b"PK\x05\x06" + b"\0" * 18])
-def test_inspect_says_what_it_cannot_read_in_words_of_its_own(tmp_path, content, capsys):
-    (tmp_path / "table.csv").write_bytes(content)
-    assert main(["inspect", str(tmp_path / "table.csv")]) == 2
-    said = " ".join(capsys.readouterr().err.split())
-    assert "is no bundle (a folder), no enrolment (.npz) and no checkpoint, but another kind of file." in said
-    assert "weights_only" not in said
