@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,8 @@ if kind == "anomalib OpenVINOInferencer":
 else:
     from anomalib_fsad.deploy import FewShotInferencer
     inferencer = FewShotInferencer(path, backend="onnx" if "onnx" in kind else "openvino")
-    inferencer.load(enrolment)
-inferencer.predict(image)
+    organ = inferencer.load(enrolment)
+inferencer.predict(*([image, organ] if "bundle" in kind else [image]))
 # Not getrusage: a child starts with the peak of the process that forked it.
 status = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)
 peak = int(status["VmHWM"].split()[0]) / 1024
@@ -65,7 +66,7 @@ def prepare(folder: Path, backbone: str, image_size: int, k_shot: int) -> dict[s
     paths = {THEIRS: Path(str(model.to_openvino(folder))), OURS: folder / "bundle", OURS_ONNX: folder / "bundle"}
     export(model, folder / "bundle")
     inferencer = FewShotInferencer(folder / "bundle")
-    inferencer.enroll(references).save(folder / "organ.npz")
+    inferencer.enroll(references, target_fpr=None).save(folder / "organ.npz")
     for side in IMAGE_SIDES:
         Image.fromarray((rng.random((side, side, 3)) * 255).astype(np.uint8)).save(folder / f"{side}.png")
     return paths
@@ -78,10 +79,12 @@ def contenders(paths: dict[str, Path], organ: Path) -> dict[str, Callable[[Any],
     from anomalib_fsad.deploy import FewShotInferencer
 
     openvino, onnx = (FewShotInferencer(paths[OURS], backend=backend) for backend in ("openvino", "onnx"))
-    for inferencer in (openvino, onnx):
-        inferencer.load(organ)
     theirs = OpenVINOInferencer(paths[THEIRS], device="CPU")
-    return {THEIRS: theirs.predict, OURS: openvino.predict, OURS_ONNX: onnx.predict}
+    ours = {
+        name: partial(inferencer.predict, enrolment=inferencer.load(organ))
+        for name, inferencer in ((OURS, openvino), (OURS_ONNX, onnx))
+    }
+    return {THEIRS: theirs.predict, **ours}
 
 
 def take_turns(ready: dict[str, Callable[[Any], Any]], image: Any, rounds: int) -> dict[str, list[float]]:
