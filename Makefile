@@ -63,7 +63,7 @@ build: $(INSTALLED)
 	DIST=dist $(BIN)/python -m pytest tests/integration/test_build.py
 
 docs: $(INSTALLED)
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 tutorials: $(INSTALLED)
 	$(BIN)/python -m tests.docs.tutorials
