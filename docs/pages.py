@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """MkDocs hook: pages that live beside their code become pages of the site, and links are true in both places.
 
-In the repository a link is relative to the file that holds it; that is how it is written, everywhere. Here links to what is
-a page or a picture of the site lead there, and links to other files of the repository become their path, in words.
+In the repository a link is relative to the file that holds it; that is how it is written, everywhere. Here links to
+what is a page or a picture of the site lead there, and links to other files become their path, in words.
 """
 
 import posixpath

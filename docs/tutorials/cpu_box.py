@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+"""From a checkpoint to a CPU box: a notebook as text."""
+
 # %% [markdown]
 # # From a checkpoint to a CPU box
 #
-# A trained D24FAD becomes a *bundle*: two graphs and a json. Where it runs, a new organ is *enrolled* with K normal images and
-# predicted at once, with NumPy and OpenVINO alone.
+# A trained D24FAD becomes a *bundle*: two graphs and a json. Where it runs, a new organ is *enrolled* with K normal
+# images and predicted at once, with NumPy and OpenVINO alone.
 #
 # First a checkpoint. This one is trained for a minute on drawn organs; yours comes from `anomalib train`.
 
@@ -30,7 +32,8 @@ data = MedicalFewShot(
 model = D24FAD(
     backbone="tf_efficientnet_lite0", pre_trained=True, image_size=128, support_mode="in_batch", lr=0.001, max_epochs=4
 )
-engine = Engine(accelerator="cpu", devices=1, logger=False, enable_progress_bar=False, default_root_dir="results")
+quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+engine = Engine(accelerator="cpu", devices=1, default_root_dir="results", **quiet)
 engine.fit(model=model, datamodule=data)
 checkpoint = next(Path("results").rglob("*.ckpt"))
 
@@ -42,14 +45,15 @@ checkpoint = next(Path("results").rglob("*.ckpt"))
 # %%
 assert main(["export", str(checkpoint), "bundle", "--format", "openvino"]) == 0
 for file in sorted(Path("bundle").iterdir()):
-    print(f"{file.name:14} {file.stat().st_size / 2**20:5.1f} MiB")
+    print(f"{file.name:12} {file.stat().st_size / 2**10:8.0f} KiB")
 
 # %% [markdown]
 # Copy that folder onto the box. There:
 #
 # ## Enrol an organ
 #
-# Eight normal fundus photographs. `--target-fpr` sets a threshold by them alone: the share of normal images that may exceed it.
+# Eight normal fundus photographs. `--target-fpr` sets a threshold by them alone: the share of normal images that may
+# exceed it.
 
 # %%
 normals = sorted((organs / "fundus/train/good").glob("*.png"))[:8]
@@ -97,5 +101,5 @@ for axis in (left, right):
     axis.axis("off")
 
 # %% [markdown]
-# [Deployment](../../anomalib_fsad/deploy/README.md) tells what is in a bundle, which threshold to take, and what is promised about
-# damaged files.
+# [Deployment](../../anomalib_fsad/deploy/README.md) tells what is in a bundle, which threshold to take, and what is
+# promised about damaged files.

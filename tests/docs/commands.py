@@ -5,7 +5,6 @@ The function raises or fails an assertion where the command would not do. What n
 """
 
 import io
-import os
 import runpy
 import shlex
 import subprocess
@@ -14,6 +13,7 @@ import tomllib
 from collections.abc import Callable, Sequence
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from importlib.util import find_spec
+from pathlib import Path
 from unittest.mock import patch
 
 import yaml
@@ -119,7 +119,7 @@ def _pre_commit(arguments: Sequence[str]) -> None:
     for repository in yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text())["repos"]:
         for hook in repository["hooks"]:
             program = shlex.split(hook["entry"])[0]
-            assert os.access(os.path.join(os.path.dirname(sys.executable), program), os.X_OK)  # noqa: PTH
+            assert (Path(sys.executable).parent / program).exists(), hook
 
 
 PROGRAMS: dict[str, Callable[[Sequence[str]], None]] = {

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.docs.tutorials import TUTORIALS, cells_of, executed, sources
+from tests.docs.tutorials import TUTORIALS, Cell, cells_of, executed, sources
 
 NAMES = list(sources())
 
@@ -31,8 +31,11 @@ def test_a_tutorial_is_told_from_prose():
 
 
 def test_output_and_figures_follow_their_cell(tmp_path):
-    code = "# %%\nfrom pathlib import Path\nPath('made').touch()\n# %%\nprint('said')\nimport matplotlib.pyplot as plt\nplt.plot([1])\n"
-    first, second = executed("tiny", cells_of(code), tmp_path)
+    code = (
+        "from pathlib import Path\nPath('made').touch()",
+        "from matplotlib import pyplot\nprint('said')\npyplot.plot([1])",
+    )
+    first, second = executed("tiny", [Cell(prose=False, text=text) for text in code], tmp_path)
     assert (first.text, first.figures) == ("", ())
     assert second.text == "said"
     assert [png[1:4] for png in second.figures] == [b"PNG"]

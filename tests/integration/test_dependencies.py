@@ -37,6 +37,7 @@ UNIMPORTED = {
     "pandas-stubs": "make lint",
     "pytest-xdist": "make test",
     "ruff": "make lint",
+    "scikit-image": "pictures that ImageNet knows",
     "tabulate": "pandas' to_markdown",
     "twine": "make build",
     "types-pyyaml": "make lint",
@@ -98,14 +99,16 @@ def test_what_is_declared_is_imported():
 
 def test_dev_is_what_tests_and_benchmarks_need():
     used = distributions_of(imported("tests", "benchmarks"))
-    assert used <= declared([*RUNTIME, *EXTRAS["dev"], "packaging"])
+    assert used <= declared([*RUNTIME, *EXTRAS["dev"]])
     idle = declared(EXTRAS["dev"]) - used - UNIMPORTED.keys() - declared(RUNTIME)
     assert not idle, f"declared for development and never used: {idle}"
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_constraints_pin_what_is_declared(extra):
-    pinned = {canonicalize_name(line.partition("==")[0]) for line in (PROJECT / "constraints.txt").open() if "==" in line}
+    pinned = {
+        canonicalize_name(line.partition("==")[0]) for line in (PROJECT / "constraints.txt").open() if "==" in line
+    }
     assert declared([*RUNTIME, *EXTRAS[extra]]) <= pinned
 
 
