@@ -11,7 +11,7 @@ from anomalib.pre_processing import PreProcessor
 from torch import Tensor, nn
 
 from anomalib_fsad.models.components.export import exact_export_transform
-from anomalib_fsad.models.d24fad.learn_to_weight import weigh_references
+from anomalib_fsad.models.d24fad.learn_to_weight import weigh_support
 from anomalib_fsad.models.d24fad.lightning_model import D24FAD
 
 
@@ -80,8 +80,8 @@ class Scorer(nn.Module):
         """B x C x h x w and K x C x h x w of each scale -> the ``outputs``; the weights are B x S x K."""
         blended, weights = [], []
         for query, values, projection in zip(queries, supports, self.projections, strict=True):
-            reference, weight = weigh_references(projection(query), values, values)
-            blended.append(reference)
+            maps, weight = weigh_support(projection(query), values, values)
+            blended.append(maps)
             weights.append(weight)
         raw = self.network.verdict(queries, blended, self.size)
         final = raw if self.post_processor is None else self.post_processor(raw)

@@ -172,6 +172,17 @@ def is_displayable(path: str | Path) -> bool:
         return image.mode in EIGHT_BIT_MODES and image.getexif().get(EXIF_ORIENTATION, 1) == 1
 
 
+def needs_own_reader(path: str | Path) -> str | None:
+    """Why an 8-bit reader would not see all of this image, or ``None``; only its header is read."""
+    if is_dicom(path):
+        return "is DICOM"
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return None if image.mode in EIGHT_BIT_MODES else "is deeper than 8 bits"
+    except Exception:  # whoever reads it says what is wrong with it
+        return None
+
+
 def _why(path: str | Path, error: Exception) -> str:
     file = Path(path)
     if not file.is_file():

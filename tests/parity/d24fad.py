@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """D24FAD against the figures of the authors' network."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import timm
@@ -13,7 +14,7 @@ from anomalib_fsad.models.components import gaussian_blur, pixel_cosine_distance
 from anomalib_fsad.models.d24fad.authors import from_authors
 from anomalib_fsad.models.d24fad.loss import distillation
 from anomalib_fsad.models.d24fad.torch_model import D24FADModel
-from tests.parity.golden import COSINE_RESOLUTION, Report, as_recorded, golden_images, golden_state
+from tests.parity.golden import COSINE_RESOLUTION, LOSS_RESOLUTION, Report, golden_images, golden_state
 
 CHANNELS = {"resnet18": (64, 128, 256), "resnet34": (64, 128, 256)}
 
@@ -30,7 +31,6 @@ def golden_networks(arch: str) -> dict[str, dict[str, Tensor]]:
     }
 
 
-@as_recorded()
 def check(case: Mapping[str, Any]) -> Report:
     """Forward, losses and gradients."""
     report = Report(f"D24FAD {case['arch']}, K = {case['shots']}")
@@ -55,21 +55,35 @@ def _check_eval(report: Report, model: D24FADModel, query: Tensor, support: Tens
         report.tensor(f"student {scale + 1}", maps.student[scale], figures["student"][scale])
         stacked = torch.stack([decoded[k][scale] for k in range(shots)])
         report.tensor(f"support {scale + 1}", stacked, figures["support"][scale])
-        report.tensor(f"weighted {scale + 1}", maps.reference[scale], figures["weighted"][scale])
-    distances = [pixel_cosine_distance(s, r) for s, r in zip(maps.student, maps.reference, strict=True)]
-    raw = summed_map(distances, query.shape[-2:])
+        report.tensor(f"weighted {scale + 1}", maps.support[scale], figures["weighted"][scale])
+    raw = _raw_map(maps.student, maps.support, query.shape[-2:])
+    blurred = gaussian_blur(raw)
     report.tensor("map", raw, figures["map_raw"], COSINE_RESOLUTION)
-    report.tensor("map, blurred", gaussian_blur(raw), figures["map_blurred"], COSINE_RESOLUTION)
-    explained = model.explain(query, support).predictions
+    report.tensor("map, blurred", blurred, figures["map_blurred"], COSINE_RESOLUTION)
+    explained = model.explain(query, model.describe(support)).predictions
     for image, (actual, expected) in enumerate(zip(explained.pred_score, figures["score"], strict=True)):
-        report.scalar(f"score of image {image}", actual, expected)
-    report.scalar("loss SSD", distillation(maps.student, maps.reference), figures["loss_ssd"])
+        report.scalar(f"score of image {image}", actual, expected, resolution=COSINE_RESOLUTION)
+    ssd = distillation(maps.student, maps.support)
+    report.scalar("loss SSD", ssd, figures["loss_ssd"], resolution=LOSS_RESOLUTION)
     report.scalar("loss TSD", distillation(maps.teacher, maps.student), figures["loss_tsd"])
+
+    exact = copy.deepcopy(model).double().episode(query.double(), support.double())
+    truth = _raw_map(exact.student, exact.support, query.shape[-2:])
+    report.scalar("loss SSD, against float64", ssd, distillation(exact.student, exact.support).item())
+    report.exact("map", raw, truth)
+    report.exact("map, blurred", blurred, gaussian_blur(truth))
+    report.exact(
+        "support maps", torch.cat([m.flatten() for m in maps.support]), torch.cat([m.flatten() for m in exact.support])
+    )
+
+
+def _raw_map(student: Sequence[Tensor], support: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+    return summed_map([pixel_cosine_distance(s, v) for s, v in zip(student, support, strict=True)], size)
 
 
 def _check_train(report: Report, model: nn.Module, query: Tensor, support: Tensor, figures: Mapping[str, Any]) -> None:
     maps = model.episode(query, support)
-    ssd, tsd = distillation(maps.student, maps.reference), distillation(maps.teacher, maps.student)
+    ssd, tsd = distillation(maps.student, maps.support), distillation(maps.teacher, maps.student)
     loss = ssd + 0.1 * tsd
     loss.backward()
     report.scalar("training loss SSD", ssd, figures["loss_ssd"])

@@ -13,7 +13,7 @@ from anomalib_fsad.models.pdd.torch_model import raw_map
 from tests.parity.golden import NORM_TOLERANCE, Report, golden_images, golden_state, imagenet_normalize
 
 
-def reference_name(name: str) -> str:
+def authors_name(name: str) -> str:
     """What the authors call one of our trained tensors."""
     name = re.sub(r"^fusion\.adapters\.(\d)\.", lambda match: f"up_dim_v_r{int(match[1]) + 1}.", name)
     return name.replace("mpa.", "mlp.", 1).removeprefix("student.")
@@ -22,10 +22,10 @@ def reference_name(name: str) -> str:
 def golden_model() -> PDD:
     """The paper's model with golden weights, the trained ones through the import that a user calls."""
     shapes = {name: tensor.shape for name, tensor in PDD(pre_trained=False).model.state_dict().items()}
-    decoder = {reference_name(name): shape for name, shape in shapes.items() if not name.startswith("teachers.")}
+    decoder = {authors_name(name): shape for name, shape in shapes.items() if not name.startswith("teachers.")}
     model = from_authors(golden_state(decoder), pre_trained=False, visualizer=False, evaluator=False)
     resnet, vmamba = model.model.teachers.networks
-    for network in (resnet.extractor.feature_extractor, vmamba):
+    for network in (resnet.network, vmamba):
         fill(network)
     return model
 
@@ -65,7 +65,7 @@ def check(case: dict[str, Any]) -> Report:
     terms(report, "train", {"fused": f, "skip_student": a, "plain_student": b}, figures)
     report.scalar("released loss", losses["loss"].detach(), figures["loss_code"])
     gradients = {
-        reference_name(name): parameter.grad
+        authors_name(name): parameter.grad
         for name, parameter in model.named_parameters()
         if parameter.requires_grad and parameter.grad is not None
     }

@@ -1,12 +1,106 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The authors' checkpoints -> checkpoints of anomalib: one function for all three models."""
+"""Files of weights: reading them without running code, refusing the wrong ones in words, importing the authors'."""
 
 import inspect
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from anomalib_fsad.registry import MODELS, model_named
+import torch
+from torch import Tensor, nn
+
+from anomalib_fsad.registry import MODELS, load, model_named
+
+MODEL_KEY = "anomalib_fsad_model"
+"""The checkpoint entry that names the class, so that a wrong checkpoint is told apart from a broken one."""
+
+
+# Reading -------------------------------------------------------------------------------------------------------------
+
+
+def read_state_dict(path: Path, key: str | None = None) -> dict[str, Tensor]:
+    """The tensors of a ``.safetensors`` or torch file, read without running any code that it may carry.
+
+    Args:
+        path: the file.
+        key: the entry that holds the state dict where the file wraps it (``state_dict`` and ``model`` are known).
+    """
+    if not path.is_file():
+        msg = f"Weight file {str(path)!r} does not exist."
+        raise FileNotFoundError(msg)
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    content = load_plain(path)
+    for wrapper in (key, "state_dict", "model"):
+        if wrapper and isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
+        msg = f"{str(path)!r} holds no state dict (a mapping of names to tensors)."
+        raise ValueError(msg)
+    return dict(content)
+
+
+def load_plain(path: Path) -> Any:
+    """What a torch file holds, if that is tensors and plain data."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        msg = (
+            f"{str(path)!r} could not be read as plain tensors ({type(error).__name__}). If it is a whole pickled "
+            "network, save network.state_dict() where its code is at hand, and pass that file."
+        )
+        raise ValueError(msg) from error
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        msg = f"{str(path)!r} is damaged or no safetensors file ({error}): copy it again."
+        raise ValueError(msg) from error
+
+
+# Guards --------------------------------------------------------------------------------------------------------------
+
+
+def check_checkpoint(checkpoint: Mapping[str, Any], model: Any, architecture: Sequence[str]) -> None:
+    """Refuse another model's checkpoint, or one of other shapes, in words.
+
+    Args:
+        checkpoint: as Lightning loaded it.
+        model: what it is loaded into.
+        architecture: arguments that fix the shapes of the model's weights, or what they mean.
+    """
+    name = type(model).__name__
+    saved_name = checkpoint.get(MODEL_KEY)
+    if saved_name != name:
+        msg = f"This checkpoint holds {saved_name or 'a model of another library'}, not {name}: check ckpt_path."
+        raise ValueError(msg)
+    saved = checkpoint.get("hyper_parameters", {})
+    for option in architecture:
+        own = model.hparams.get(option)
+        if option in saved and _plain(saved[option]) != _plain(own):
+            msg = (
+                f"This {name} checkpoint was made with {option}={saved[option]!r}, but the model has "
+                f"{option}={own!r}. Pass --model.{option} {_as_option(saved[option])}."
+            )
+            raise ValueError(msg)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, list | tuple) else value
+
+
+def _as_option(value: Any) -> str:
+    """As the command line takes it."""
+    return f'"{list(value)}"' if isinstance(value, list | tuple) else str(value)
+
+
+# The authors' files --------------------------------------------------------------------------------------------------
 
 
 def convert(model_name: str, source: str | Path, output: str | Path, **init_args: Any) -> Path:
@@ -28,22 +122,41 @@ def convert(model_name: str, source: str | Path, output: str | Path, **init_args
         >>> from anomalib_fsad.models.components.checkpoint import convert
         >>> convert("D24FAD", "authors.pth", "d24fad.ckpt", k_shot=4)  # doctest: +SKIP
     """
-    name = model_named(model_name)
-    output = Path(output)
-    if output.suffix != ".ckpt":
-        msg = f"output={str(output)!r} must end in .ckpt, as anomalib's checkpoints do."
-        raise ValueError(msg)
+    name, output = model_named(model_name), Path(output)
+    check_output(output)
     if not Path(source).is_file():
         msg = f"The checkpoint {str(source)!r} does not exist."
         raise FileNotFoundError(msg)
-    authors = import_module(f"{MODELS[name]}.authors")
-    model_class = getattr(authors, name)
-    unknown = sorted(set(init_args) - set(inspect.signature(model_class).parameters))
+    unknown = sorted(set(init_args) - set(inspect.signature(load(name)).parameters))
     if unknown:
-        msg = f"{model_class.__name__} has no argument {', '.join(unknown)}."
+        msg = f"{name} has no argument {', '.join(unknown)}."
         raise ValueError(msg)
-    save_checkpoint(authors.from_authors(source, **init_args), output)
+    save_checkpoint(import_module(f"{MODELS[name]}.authors").from_authors(source, **init_args), output)
     return output
+
+
+def load_authors(network: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    """Load a state dict that must fit, saying of ``what`` it is not if it does not."""
+    try:
+        network.load_state_dict(dict(state))
+    except RuntimeError as error:
+        msg = f"These are not the weights of {what}: pass its backbone. {error}"
+        raise ValueError(msg) from error
+
+
+def without_module(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict without the prefix of networks that were saved from several GPUs."""
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+# Writing -------------------------------------------------------------------------------------------------------------
+
+
+def check_output(output: Path) -> None:
+    """Refuse a name that anomalib would not take for a checkpoint."""
+    if output.suffix != ".ckpt":
+        msg = f"output={str(output)!r} must end in .ckpt, as anomalib's checkpoints do."
+        raise ValueError(msg)
 
 
 def save_checkpoint(model: Any, output: Path) -> None:
@@ -54,10 +167,16 @@ def save_checkpoint(model: Any, output: Path) -> None:
     trainer = Trainer(
         accelerator="cpu",
         devices=1,
+        max_epochs=1,
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=False,
     )
     trainer.strategy.connect(model)
-    trainer.save_checkpoint(output, weights_only=True)
+    draft = output.with_name(f".{output.name}.part")
+    try:
+        trainer.save_checkpoint(draft, weights_only=True)
+        draft.replace(output)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,46 +1,119 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every model here does to be at home in anomalib: one mixin, put in front of ``AnomalibModule``."""
+"""What every model here shares as an anomalib model: one mixin, put in front of ``AnomalibModule``."""
 
-import inspect
-import sys
+import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from anomalib import LearningType
-from anomalib.data import Batch, InferenceBatch
+from anomalib.data import AnomalibDataModule, Batch, InferenceBatch
 from anomalib.metrics import AUROC, Evaluator
 from anomalib.models.components import AnomalibModule
+from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
+from anomalib.visualization import Visualizer
 from lightning.pytorch import LightningModule, seed_everything
-from lightning.pytorch.utilities.types import STEP_OUTPUT
+from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
 from torch import Tensor, nn
+from torchvision.transforms.v2 import Compose, Normalize, Resize, Transform
 
+from anomalib_fsad.images.decoding import needs_own_reader
+from anomalib_fsad.models.components.checkpoint import MODEL_KEY, check_checkpoint
 from anomalib_fsad.models.components.export import ONNX_OPSET, exact_export_transform, quantize_networks
+from anomalib_fsad.models.components.post_processor import SteadyPostProcessor
+from anomalib_fsad.models.components.pyramid import layout
 
-MODEL_KEY = "anomalib_fsad_model"
-"""The checkpoint entry that names the class, so that a wrong checkpoint is told apart from a broken one."""
+logger = logging.getLogger(__name__)
+
+LIGHTNING_EPOCHS = 1000
+"""What a trainer trains that was told no length."""
+
+BETAS = (0.5, 0.999)
+"""Of Adam, in all three papers."""
 
 
-class HostMixin(LightningModule):
-    """Trainer arguments, seeding, guarded checkpoints and exact export.
+class Recipe(NamedTuple):
+    """How long a model trains where nobody says otherwise: epochs, or optimizer steps."""
 
-    A model is ``class X(HostMixin, AnomalibModule)``: anomalib finds only *direct* subclasses of ``AnomalibModule``.
-    It sets ``max_epochs`` and ``seed`` in its ``__init__`` and names in ``architecture`` the arguments that fix the
-    shapes of its weights.
+    length: int
+    unit: str = "epochs"
+
+    def __str__(self) -> str:
+        return f"{self.length:,} {self.unit}"
+
+
+class Detector(LightningModule):
+    """Plumbing of a distillation model: options, optimizer, training step, seeds, guarded checkpoints, exact export.
+
+    A model is ``class X(Detector, AnomalibModule)``: anomalib finds only *direct* subclasses of ``AnomalibModule``. It
+    gives its signature, a torch model as ``self.model``, ``distil(batch)`` with the maps that ``self.loss`` compares,
+    and the loss, which returns a dict with ``loss`` and its parts.
+
+    Args:
+        backbone: the teacher, whose mean and deviation images are normalised by.
+        image_size: height and width, or one number for both.
+        lr: learning rate of Adam.
+        max_epochs: epochs to train; ``None`` leaves it to the trainer, or to the recipe if that was told nothing.
+        seed: of the initial weights and all that is drawn in training.
+        normalize: whether images are normalised.
+        pre_processor: anomalib's, or ``True`` for resizing and normalising.
+        post_processor: anomalib's.
+        evaluator: anomalib's.
+        visualizer: anomalib's.
     """
 
     architecture: ClassVar[tuple[str, ...]] = ("backbone",)
+    """Arguments that fix the shapes of the weights, or what they mean."""
+
     not_restored: ClassVar[dict[str, Any]] = {"pre_trained": False}
     """Arguments that a checkpoint makes needless, and what they become in a model loaded from one."""
 
+    recipe: ClassVar[Recipe]
+    default_backbone: ClassVar[str] = "wide_resnet50_2"
+    default_size: ClassVar[int] = 256
+
     model: nn.Module
+    loss: nn.Module
     pre_processor: nn.Module | None
     post_processor: nn.Module | None
-    max_epochs: int | None
-    seed: int | None
+
+    def __init__(
+        self,
+        *,
+        backbone: str,
+        image_size: int | Sequence[int],
+        lr: float,
+        max_epochs: int | None,
+        seed: int | None,
+        normalize: bool = True,
+        pre_processor: PreProcessor | bool = True,
+        post_processor: PostProcessor | bool = True,
+        evaluator: Evaluator | bool = True,
+        visualizer: Visualizer | bool = True,
+    ) -> None:
+        own = pre_processor_for(backbone, image_size, normalize=normalize)
+        super().__init__(
+            pre_processor=own if pre_processor is True else pre_processor,
+            post_processor=post_processor,
+            evaluator=evaluator,
+            visualizer=visualizer,
+        )
+        self.lr = lr
+        self.max_epochs = max_epochs
+        self.seed = seed
+        # anomalib's tiled ensemble asks an instance for a pre-processor of another size.
+        self.configure_pre_processor = partial(_sized, backbone, image_size, normalize)  # type: ignore[method-assign]
+        # The recipe decides then, and says so.
+        warnings.filterwarnings("ignore", message="`max_epochs` was not set")
+
+    # Training --------------------------------------------------------------------------------------------------------
 
     @property
     def learning_type(self) -> LearningType:
@@ -49,14 +122,14 @@ class HostMixin(LightningModule):
 
     @property
     def trainer_arguments(self) -> dict[str, Any]:
-        """No gradient clipping, no sanity steps; ``max_epochs`` only when given, since this beats ``--trainer.*``."""
-        arguments: dict[str, Any] = {"gradient_clip_val": 0, "num_sanity_val_steps": 0}
+        """No sanity steps; ``max_epochs`` only when given, since this beats ``--trainer.*``."""
+        arguments: dict[str, Any] = {"num_sanity_val_steps": 0}
         if self.max_epochs is not None:
             arguments["max_epochs"] = self.max_epochs
         return arguments
 
     def setup(self, stage: str | None = None) -> None:
-        """Seed everything before a fit, since anomalib's ``--seed_everything`` has no effect.
+        """Before a fit: seed everything, since anomalib's ``--seed_everything`` has no effect, and set the length.
 
         And leave the eval mode that an earlier evaluation or export put the model in, since Lightning does not.
         """
@@ -64,6 +137,37 @@ class HostMixin(LightningModule):
             self.train()
             if self.seed is not None:
                 seed_everything(self.seed, workers=True, verbose=False)
+            self._follow_recipe()
+
+    def _follow_recipe(self) -> None:
+        """Train as long as the recipe says, if neither the model nor the trainer was told a length."""
+        loop = self.trainer.fit_loop
+        timed = any(isinstance(callback, Timer) for callback in self.trainer.callbacks)
+        if timed or self.trainer.max_steps != -1 or loop.max_epochs != LIGHTNING_EPOCHS or self.max_epochs is not None:
+            return
+        if self.recipe.unit == "steps":
+            loop.max_epochs, loop.epoch_loop.max_steps = -1, self.recipe.length
+        else:
+            loop.max_epochs = self.recipe.length
+        logger.info(
+            "%s trains for %s, its recipe. Other lengths: --model.max_epochs, --trainer.max_epochs or "
+            "--trainer.max_steps.",
+            *(type(self).__name__, self.recipe),
+        )
+
+    def distil(self, batch: Batch) -> tuple[Any, ...]:
+        """What the loss compares; each model's own."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
+        """Distil a batch, and log the loss and its parts."""
+        del args, kwargs
+        losses = self.loss(*self.distil(batch))
+        for name, value in losses.items():
+            shown = name == "loss"
+            label = "train_loss" if shown else f"train_{name}"
+            self.log(label, value.detach(), on_step=shown, on_epoch=True, prog_bar=shown, batch_size=len(batch.image))
+        return {"loss": losses["loss"]}
 
     def on_before_backward(self, loss: Tensor) -> None:
         """Stop at a loss that is no number, instead of training on."""
@@ -74,10 +178,32 @@ class HostMixin(LightningModule):
             )
             raise ValueError(msg)
 
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam over all that is not frozen."""
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        # Lightning cannot clip the gradients of a fused optimizer under mixed precision.
+        clipped = bool(self._trainer and self._trainer.gradient_clip_val)
+        return torch.optim.Adam(trained, lr=self.lr, betas=BETAS, fused=not clipped)
+
+    def step_generator(self) -> torch.Generator:
+        """Other draws in each step and process, the same in each run and after a resume: from seed, rank and step."""
+        seed = torch.initial_seed() if self.seed is None else self.seed
+        state = np.random.SeedSequence([abs(seed), self.global_rank, self.global_step])
+        return torch.Generator().manual_seed(int(state.generate_state(1)[0]))
+
+    # Inference -------------------------------------------------------------------------------------------------------
+
     def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
         """Score a batch; metrics and thresholds are the callbacks' work."""
         del args, kwargs
         return batch.update(**self.model(batch.image)._asdict())
+
+    def on_predict_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Refuse images that anomalib has cut off at 8 bits."""
+        del batch_idx, dataloader_idx
+        dataset = getattr(self.trainer.predict_dataloaders, "dataset", None)
+        if type(dataset).__module__.startswith("anomalib."):
+            refuse_deep_images(getattr(batch, "image_path", None) or [])
 
     def forward(self, batch: Tensor, *args: Any, **kwargs: Any) -> InferenceBatch:
         """Pre-process, score, post-process: what is exported.
@@ -96,6 +222,8 @@ class HostMixin(LightningModule):
                 images = self.pre_processor(batch) if self.pre_processor is not None else batch
             predictions = self.model(images)
             return self.post_processor(predictions) if self.post_processor is not None else predictions
+
+    # Export ----------------------------------------------------------------------------------------------------------
 
     def to_onnx(  # type: ignore[override]  # anomalib's signature, not Lightning's
         self,
@@ -117,12 +245,14 @@ class HostMixin(LightningModule):
 
     @staticmethod
     def _post_training_quantization_ov(model: Any, datamodule: Any = None) -> Any:
-        """Anomalib's INT8_PTQ, kept to the networks; see ``quantize.py``."""
+        """Anomalib's INT8_PTQ, kept to the networks; see ``export.py``."""
         if datamodule is None:
             msg = "compression_type=int8_ptq needs images to calibrate on: pass a datamodule (--data)."
             raise ValueError(msg)
         datamodule.setup("fit")
         return quantize_networks(model, datamodule.val_dataloader())
+
+    # Checkpoints -----------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Name the model in its checkpoint."""
@@ -130,59 +260,36 @@ class HostMixin(LightningModule):
         checkpoint[MODEL_KEY] = type(self).__name__
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse another model's checkpoint, or one of other shapes, in words."""
-        name = type(self).__name__
-        saved_name = checkpoint.get(MODEL_KEY)
-        if saved_name != name:
-            msg = f"This checkpoint holds {saved_name or 'a model of another library'}, not {name}: check ckpt_path."
-            raise ValueError(msg)
-        saved = checkpoint.get("hyper_parameters", {})
-        for option in self.architecture:
-            own = self.hparams.get(option)
-            if option in saved and _plain(saved[option]) != _plain(own):
-                msg = (
-                    f"This {name} checkpoint was made with {option}={saved[option]!r}, but the model has "
-                    f"{option}={own!r}. Pass --model.{option} {saved[option]}."
-                )
-                raise ValueError(msg)
+        """Refuse another model's checkpoint, or one of other shapes, in words; and have one size, the checkpoint's."""
+        check_checkpoint(checkpoint, self, self.architecture)
         super().on_load_checkpoint(checkpoint)
+        # The datamodule resizes as the model told it before the checkpoint was read.
+        datamodule = getattr(self._trainer, "datamodule", None)
+        if isinstance(datamodule, AnomalibDataModule) and hasattr(datamodule, "test_data"):
+            datamodule._update_augmentations()
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: str | Path, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         """Load a model; nothing is downloaded, since the checkpoint holds the teacher too."""
-        exported = _given_to_export(cls)
-        given = {} if exported is None else exported.export_arguments()
-        return super().load_from_checkpoint(checkpoint_path, *args, **{**cls.not_restored, **given, **kwargs})
+        return super().load_from_checkpoint(checkpoint_path, *args, **{**cls.not_restored, **kwargs})
+
+    # Components ------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def configure_pre_processor(cls, image_size: tuple[int, int] | None = None) -> PreProcessor:
+        """Resize and normalise, as for the default teacher; an instance's own is for its own."""
+        return pre_processor_for(cls.default_backbone, image_size or cls.default_size)
+
+    @classmethod
+    def configure_post_processor(cls) -> PostProcessor:
+        """anomalib's, on a scale that does not saturate."""
+        return SteadyPostProcessor()
 
     @staticmethod
     def configure_evaluator() -> Evaluator:
         """Anomalib's test metrics, and a validation AUROC that checkpoints and early stopping can follow."""
         val = AUROC(fields=["pred_score", "gt_label"], prefix="image_", strict=False)
         return Evaluator(val_metrics=[val], test_metrics=list(AnomalibModule.configure_evaluator().test_metrics))
-
-    def export_arguments(self) -> dict[str, Any]:
-        """The init arguments that ``export --ckpt_path`` keeps from the command line; the rest is the checkpoint's."""
-        return {}
-
-
-def _given_to_export(cls: type) -> Any:
-    """The instance that ``Engine.export`` was called with, if it is what loads this checkpoint.
-
-    With a ``ckpt_path``, the engine builds the model anew from the checkpoint's own arguments and forgets the
-    instance that the command line described. There is no seam to hand anything over, so look at its frame.
-    """
-    engine = sys.modules.get("anomalib.engine.engine")
-    frame = inspect.currentframe()
-    while engine is not None and frame is not None:
-        if frame.f_code is inspect.unwrap(engine.Engine.export).__code__:
-            model = frame.f_locals.get("model")
-            return model if isinstance(model, cls) else None
-        frame = frame.f_back
-    return None
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, list | tuple) else value
 
 
 @contextmanager
@@ -196,12 +303,29 @@ def seeded(seed: int | None) -> Iterator[None]:
         yield
 
 
-def default_pre_processor(image_size: int | Sequence[int], *, normalize: bool) -> PreProcessor:
-    """Resize to a fixed size, antialiased, and apply ImageNet's mean and deviation if ``normalize``."""
-    from torchvision.transforms.v2 import Compose, Normalize, Resize, Transform
-
+def pre_processor_for(backbone: str, image_size: int | Sequence[int], *, normalize: bool = True) -> PreProcessor:
+    """Resize to a fixed size, antialiased, and normalise by the teacher's own mean and deviation."""
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    steps: list[Transform] = [Resize((height, width), antialias=True)]
+    steps: list[Transform] = [Resize((int(height), int(width)), antialias=True)]
     if normalize:
-        steps.append(Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]))
+        known = layout(backbone)
+        steps.append(Normalize(mean=list(known.mean), std=list(known.std)))
     return PreProcessor(Compose(steps))
+
+
+def _sized(
+    backbone: str, default: int | Sequence[int], normalize: bool, image_size: tuple[int, int] | None = None
+) -> PreProcessor:
+    return pre_processor_for(backbone, image_size or default, normalize=normalize)
+
+
+def refuse_deep_images(paths: Sequence[str]) -> None:
+    """Raise for files that anomalib cannot read in full: it would saturate them at 255 without a word."""
+    for path in paths:
+        reason = needs_own_reader(path)
+        if reason is not None:
+            msg = (
+                f"{str(path)!r} {reason}, which anomalib cuts off at 255. Read such images with this package's own "
+                "reader: --data MedicalFolder --data.path FOLDER."
+            )
+            raise ValueError(msg)

@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from anomalib_fsad.models.components.pyramid import CLASSIFIER_PREFIXES, load_plain
+from anomalib_fsad.models.components import load_authors, load_plain, without_module
+from anomalib_fsad.models.components.weights import CLASSIFIER_PREFIXES
 from anomalib_fsad.models.d24fad.lightning_model import D24FAD
 
 PARTS = ("decoder", "weight")
@@ -33,32 +31,20 @@ def from_authors(source: str | Path | Mapping[str, Any], **init_args: Any) -> D2
         init_args.setdefault("pre_trained", False)
     model = D24FAD(**init_args)
     backbone = init_args.get("backbone", "wide_resnet50_2")
-    decoder, weight = _plain(parts["decoder"]), _plain(parts["weight"])
-    _load(model.model.student, decoder, f"decoder of a {backbone}")
-    _load(model.model.l2w, {_projection_name(name): v for name, v in weight.items()}, f"L2W of a {backbone}")
+    decoder, weight = without_module(parts["decoder"]), without_module(parts["weight"])
+    load_authors(model.model.student, decoder, f"the decoder of a {backbone}")
+    load_authors(model.model.l2w, {_projection_name(name): v for name, v in weight.items()}, f"L2W of a {backbone}")
     if "encoder" in parts:
-        kept = {name: v for name, v in _plain(parts["encoder"]).items() if not name.startswith(CLASSIFIER_PREFIXES)}
-        _load(model.model.teacher.extractor.feature_extractor, kept, f"encoder, a {backbone}")
+        encoder = without_module(parts["encoder"])
+        kept = {name: v for name, v in encoder.items() if not name.startswith(CLASSIFIER_PREFIXES)}
+        load_authors(model.model.teacher.network, kept, f"the encoder, a {backbone}")
     return model
-
-
-def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without the prefix of networks that were saved from several GPUs."""
-    return {name.removeprefix("module."): value for name, value in state.items()}
 
 
 def _projection_name(name: str) -> str:
     """``proj_in1.weight`` is ``projections.0.weight`` here."""
     layer, leaf = name.rsplit(".", 1)
     return f"projections.{int(layer.removeprefix('proj_in')) - 1}.{leaf}"
-
-
-def _load(network: torch.nn.Module, state: Mapping[str, Tensor], what: str) -> None:
-    try:
-        network.load_state_dict(dict(state))
-    except RuntimeError as error:
-        msg = f"The checkpoint's weights are not those of the {what}: pass its backbone. {error}"
-        raise ValueError(msg) from error
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -4,9 +4,8 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-import torch
 from anomalib.data import Batch
 from anomalib.metrics.evaluator import Evaluator
 from anomalib.models.components import AnomalibModule
@@ -14,23 +13,22 @@ from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from torch import Tensor, optim
 
-from anomalib_fsad.models.components import HostMixin, check_choice, checked_size, default_pre_processor, seeded
+from anomalib_fsad.deploy.threshold import check_target
+from anomalib_fsad.models.components import ImageScore, Recipe, check_choice, checked_size, seeded
+from anomalib_fsad.models.components.detector import pre_processor_for
+from anomalib_fsad.models.components.pyramid import RESNETS, architecture
+from anomalib_fsad.models.d24fad.few_shot import FewShotDetector
 from anomalib_fsad.models.d24fad.loss import D24FADLoss
-from anomalib_fsad.models.d24fad.support_source import (
-    datamodule_support,
-    folder_references,
-    partners_in_batch,
-    training_references,
-)
-from anomalib_fsad.models.d24fad.torch_model import D24FADModel, ImageScore
+from anomalib_fsad.models.d24fad.support import SupportMaps
+from anomalib_fsad.models.d24fad.support_source import partners_in_batch
+from anomalib_fsad.models.d24fad.torch_model import D24FADModel, EpisodeMaps
 from anomalib_fsad.models.d24fad.visualizer import D24FADVisualizer
 
 logger = logging.getLogger(__name__)
 
 
-class D24FAD(HostMixin, AnomalibModule):
+class D24FAD(FewShotDetector, AnomalibModule):
     """Few-shot anomaly detection in a task never trained on, by dual distillation and a learnt weighting.
 
     Train once on the normal images of other tasks; then ``k_shot`` normal images of the new task are enough. They come
@@ -38,26 +36,31 @@ class D24FAD(HostMixin, AnomalibModule):
     else from the training split.
 
     Args:
-        k_shot: number of reference images. Defaults to ``4``; the paper uses 2, 4 and 8.
-        few_shot_source: a folder of normal images that serve as references, also at test, predict and export time,
-            where it replaces a checkpoint's without any training. Defaults to ``None``.
-        backbone: the teacher: ``resnet18``, ``resnet34``, ``resnet50`` or ``wide_resnet50_2`` (default).
-        pre_trained: ``True`` downloads the teacher's ImageNet weights, a path loads them from a local file, ``False``
-            leaves them random. Defaults to ``True``.
-        tsd_weight: what teacher-student distillation counts beside the student's own. Defaults to ``0.1``.
+        k_shot: number of support images; ``None`` takes as many as the datamodule or the checkpoint has, else 4. The
+            paper uses 2, 4 and 8.
+        few_shot_source: a folder of normal images that serve as support, also at test and predict time, where it
+            replaces a checkpoint's without any training.
+        backbone: the teacher, any timm CNN with maps at strides 4 to 32; the paper's by default.
+        pre_trained: ``True`` takes the teacher's weights from an installed package or timm's hub, a path loads a local
+            file, ``False`` leaves it random.
+        normalize: whether images are normalised by the teacher's mean and deviation; ``None`` does for all teachers but
+            the ResNets, which the authors feed plain values in [0, 1].
+        tsd_weight: what teacher-student distillation counts beside the student's own.
         support_mode: in training, ``episode`` gives every query supports of its own, as the paper does; ``in_batch``
             takes the other images of the batch, about K + 1 times less work. A datamodule that gives no supports is
-            always trained ``in_batch``. Defaults to ``episode``.
-        image_score: the score of an image is the ``max`` (default) or the ``mean`` of its map.
-        lr: learning rate of Adam. Defaults to ``1e-4``.
-        image_size: height and width, or one number for both; multiples of 32. Defaults to ``128``.
-        max_epochs: epochs to train, before any ``--trainer.max_epochs``; the paper's recipe is 70. Defaults to
-            ``None``: what the trainer says.
-        seed: of weights, training and drawn references. Defaults to ``111``.
-        pre_processor: a pre-processor, or ``True`` for resizing only: D24FAD is not given normalised images.
-        post_processor: as in anomalib.
-        evaluator: as in anomalib.
-        visualizer: a visualizer, or ``True`` for one that shows the references and their weights.
+            always trained ``in_batch``.
+        image_score: the score of an image is the ``max`` or the ``mean`` of its map.
+        threshold: ``support`` sets it by the K normal images, each scored by the others; ``validation`` by the
+            validation images, which are of other tasks.
+        target_fpr: the share of normal images of the new task that may exceed the threshold of ``support``.
+        lr: learning rate of Adam.
+        image_size: height and width, or one number for both; multiples of 32.
+        max_epochs: epochs to train; ``None`` leaves it to the trainer, and to the paper's 70 if that was told nothing.
+        seed: of weights, training and drawn supports.
+        pre_processor: anomalib's; by default resizing, and what ``normalize`` says.
+        post_processor: anomalib's.
+        evaluator: anomalib's.
+        visualizer: anomalib's; by default one that shows the support images and their weights.
 
     Example:
         >>> model = D24FAD(k_shot=2, backbone="resnet18", pre_trained=False, image_size=64)
@@ -66,17 +69,21 @@ class D24FAD(HostMixin, AnomalibModule):
     """
 
     architecture = ("backbone", "image_score")
-    not_restored: ClassVar[dict[str, Any]] = {"pre_trained": False, "few_shot_source": None}
+    recipe = Recipe(70)
+    default_size = 128
 
     def __init__(
         self,
-        k_shot: int = 4,
+        k_shot: int | None = None,
         few_shot_source: str | Path | None = None,
         backbone: str = "wide_resnet50_2",
         pre_trained: bool | str | Path = True,
+        normalize: bool | None = None,
         tsd_weight: float = 0.1,
         support_mode: Literal["episode", "in_batch"] = "episode",
         image_score: ImageScore = "max",
+        threshold: Literal["support", "validation"] = "support",
+        target_fpr: float = 0.05,
         lr: float = 1e-4,
         image_size: int | Sequence[int] = 128,
         max_epochs: int | None = None,
@@ -90,12 +97,18 @@ class D24FAD(HostMixin, AnomalibModule):
         image_size = checked_size(image_size)
         check_choice("support_mode", support_mode, ("episode", "in_batch"))
         check_choice("image_score", image_score, ("max", "mean"))
-        if k_shot < 1:
+        check_choice("threshold", threshold, ("support", "validation"))
+        check_target(target_fpr)
+        if k_shot is not None and k_shot < 1:
             msg = f"k_shot={k_shot} must be at least 1."
             raise ValueError(msg)
-        if pre_processor is True:
-            pre_processor = default_pre_processor(image_size, normalize=False)
         super().__init__(
+            backbone=backbone,
+            image_size=image_size,
+            lr=lr,
+            max_epochs=max_epochs,
+            seed=seed,
+            normalize=architecture(backbone) not in RESNETS if normalize is None else normalize,
             pre_processor=pre_processor,
             post_processor=post_processor,
             evaluator=evaluator,
@@ -104,55 +117,35 @@ class D24FAD(HostMixin, AnomalibModule):
         self.k_shot = k_shot
         self.few_shot_source = few_shot_source
         self.support_mode = support_mode
-        self.lr = lr
-        self.max_epochs = max_epochs
-        self.seed = seed
+        self.threshold = threshold
+        self.target_fpr = target_fpr
+        self._remembered: dict[str, SupportMaps] = {}
         with seeded(seed):
             self.model: D24FADModel = D24FADModel(backbone, pre_trained, image_score)
         self.loss = D24FADLoss(tsd_weight)
 
-    def training_step(self, batch: Batch, batch_idx: int, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
-        """Distil a batch; see ``support_mode``."""
-        del args, kwargs
+    def distil(self, batch: Batch) -> EpisodeMaps:
+        """Maps of the batch, of its teacher and of its supports; see ``support_mode``."""
         support = getattr(batch, "support", None)
         if self.support_mode == "episode" and support is not None:
-            maps = self.model.episode(batch.image, self._prepared(support))
-        else:
-            if len(batch.image) == 1 and batch_idx == 0:
-                msg = (
-                    "D24FAD compares the images of a batch with one another, and this batch has one. Raise "
-                    "train_batch_size, or give it supports (MedicalFewShot with protocol=episodic)."
-                )
-                raise ValueError(msg)
-            categories = getattr(batch, "category", None) or [""] * len(batch.image)
-            if batch_idx == 0 and self.current_epoch == 0:
-                self._tell_lonely(categories)
-            partners = partners_in_batch(categories, self.k_shot).to(batch.image.device)
-            maps = self.model.in_batch(batch.image, partners)
-        losses = self.loss(*maps)
-        for name, value in losses.items():
-            label = "train_loss" if name == "loss" else f"train_{name}"
-            self.log(label, value.detach(), on_epoch=True, prog_bar=name == "loss", batch_size=len(batch.image))
-        return {"loss": losses["loss"]}
-
-    def _tell_lonely(self, categories: Sequence[str]) -> None:
-        lonely = sum(categories.count(category) == 1 for category in categories)
-        if lonely:
-            logger.warning(
-                "support_mode=in_batch: %d of %d images of the first batch have no other of their category to be "
-                "compared with. Pass --data.same_category_batches true, or raise train_batch_size.",
-                *(lonely, len(categories)),
+            return self.model.episode(batch.image, self._prepared(support))
+        if len(batch.image) == 1 and self.trainer.fit_loop.epoch_loop.batch_idx == 0:
+            msg = (
+                "D24FAD compares the images of a batch with one another, and this batch has one. Raise "
+                "train_batch_size, or give it supports (MedicalFewShot with protocol=episodic)."
             )
-
-    def configure_optimizers(self) -> optim.Optimizer:
-        """Adam over the student and L2W, with the authors' betas."""
-        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        return optim.Adam(trained, lr=self.lr, betas=(0.5, 0.999))
+            raise ValueError(msg)
+        categories = getattr(batch, "category", None) or [""] * len(batch.image)
+        if self.global_step == 0:
+            tell_lonely(categories)
+        counts = partners_in_batch(categories, self.shots, self.step_generator())
+        return self.model.in_batch(batch.image, counts.to(batch.image.device))
 
     def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
         """Score a batch against its own supports if it brings some, else against the support set."""
         del args, kwargs
-        return self._explained(batch, getattr(batch, "support", None))
+        support = getattr(batch, "support", None)
+        return self._explained(batch, None if support is None else self._described(support))
 
     def test_step(self, batch: Batch, batch_idx: int, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
         """Score a batch against the support set."""
@@ -164,162 +157,31 @@ class D24FAD(HostMixin, AnomalibModule):
         del batch_idx, dataloader_idx
         return self._explained(batch)
 
-    def _explained(self, batch: Batch, support: Tensor | None = None) -> Batch:
-        predictions, weights = self.model.explain(batch.image, None if support is None else self._prepared(support))
+    def _explained(self, batch: Batch, support: SupportMaps | None = None) -> Batch:
+        predictions, weights = self.model.explain(batch.image, support)
         batch.update(**predictions._asdict())
-        # Beside anomalib's own fields: what each of the K references counted, by scale and on average.
-        batch.reference_weights_by_scale = weights  # B x S x K
-        batch.reference_weights = weights.mean(dim=1)  # B x K
+        # Beside anomalib's own fields: what each of the K supports counted, by scale and on average.
+        batch.support_weights_by_scale = weights  # B x S x K
+        batch.support_weights = weights.mean(dim=1)  # B x K
         return batch
 
-    def _prepared(self, support: Tensor) -> Tensor:
-        """Supports as the pre-processor leaves queries: B x K x 3 x H x W; it only touches ``batch.image`` itself."""
-        transform = self.pre_processor.transform if isinstance(self.pre_processor, PreProcessor) else None
-        if transform is None:
-            return support
-        return transform(support.flatten(0, 1)).unflatten(0, support.shape[:2])
-
-    # The support set -------------------------------------------------------------------------------------------------
-
-    def on_fit_start(self) -> None:
-        """Find the references before any training, so that what is missing is said first."""
-        self._find_support()
-
-    def on_validation_start(self) -> None:
-        """Describe the references by the present weights."""
-        if not self.trainer.sanity_checking and self.trainer.state.fn != "fit":
-            self._find_support()
-        elif len(self.model.support):
-            self.model.encode_support()
-
-    def on_test_start(self) -> None:
-        """Find the references of what is tested."""
-        self._find_support()
-
-    def on_predict_start(self) -> None:
-        """Find the references of what is predicted."""
-        self._find_support()
-
-    def on_fit_end(self) -> None:
-        """Leave references behind that fit the trained weights."""
-        self.model.encode_support()
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save references that fit the weights saved with them."""
-        if len(self.model.support):
-            self.model.encode_support()
-            prefix = "model.support."
-            fresh = {prefix + name: value for name, value in self.model.support.state_dict().items()}
-            checkpoint["state_dict"].update(fresh)
-        super().on_save_checkpoint(checkpoint)
-
-    def _find_support(self) -> None:
-        """Set the references: few_shot_source, the datamodule's, those at hand, or some of the training split."""
-        datamodule = getattr(self.trainer, "datamodule", None)
-        images = None
-        if self.few_shot_source is not None:
-            images = folder_references(self.few_shot_source, self.k_shot, self.seed)
-        else:
-            images = datamodule_support(datamodule)
-        if images is not None:
-            self.use_support(images)
-        elif len(self.model.support):
-            self.model.encode_support()
-        else:
-            self.use_support(training_references(self._training_dataset(datamodule), self.k_shot, self.seed))
-        self._tell_other_count("checkpoint" if images is None else "datamodule")
-
-    def _tell_other_count(self, whose: str) -> None:
-        """Say that ``k_shot`` is not what is compared with, and how it could be."""
-        count = len(self.model.support)
-        if count == self.k_shot:
-            return
-        remedy = f" or --data.k_shot {self.k_shot}" if whose == "datamodule" else ""
-        logger.warning(
-            "k_shot=%d of the model is not used: the %s holds %d references, and images are compared with these. "
-            "Pass --model.k_shot %d to agree, or --model.few_shot_source FOLDER%s for others.",
-            *(self.k_shot, whose, count, count, remedy),
-        )
-
-    def _training_dataset(self, datamodule: Any) -> Any:
-        dataset = getattr(datamodule, "train_data", None)
-        if dataset is None:
-            dataset = getattr(self.trainer.train_dataloader, "dataset", None)
-        if dataset is None:
-            msg = (
-                "D24FAD has no reference images: pass few_shot_source=path/to/folder with "
-                f"k_shot={self.k_shot} normal images, or a checkpoint that holds some."
-            )
-            raise ValueError(msg)
-        return dataset
-
-    @torch.no_grad()
-    def use_support(self, images: Sequence[Tensor]) -> None:
-        """Make normal images (3 x H x W in [0, 1], of any sizes) the references of all that is scored from now on.
-
-        Example:
-            >>> import torch
-            >>> model = D24FAD(k_shot=2, backbone="resnet18", pre_trained=False, image_size=64)
-            >>> model.use_support([torch.rand(3, 80, 90), torch.rand(3, 64, 64)])
-            >>> len(model.model.support)
-            2
-        """
-        prepared = [self._prepared(image.to(self.device)[None, None])[0, 0] for image in images]
-        self.model.set_support(torch.stack(prepared))
-
-    # Export and checkpoints ------------------------------------------------------------------------------------------
-
-    def export_arguments(self) -> dict[str, Any]:
-        """``export --ckpt_path`` keeps the command line's references."""
-        if self.few_shot_source is None:
-            return {}
-        return {"few_shot_source": self.few_shot_source, "k_shot": self.k_shot}
-
     @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: str | Path, *args: Any, **kwargs: Any) -> "D24FAD":
-        """Load a model with the references it was saved with, or with those of a ``few_shot_source`` given here."""
-        model = super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
-        model._use_few_shot_source()
-        return model
-
-    def _use_few_shot_source(self) -> None:
-        if self.few_shot_source is not None:
-            self.use_support(folder_references(self.few_shot_source, self.k_shot, self.seed))
-
-    def to_torch(self, export_root: Path | str, model_file_name: str = "model") -> Path:
-        """Export with anomalib; the support set is in the file."""
-        self._check_exportable()
-        return super().to_torch(export_root, model_file_name)
-
-    def to_onnx(
-        self,
-        export_root: Path | str,
-        model_file_name: str = "model",
-        input_size: tuple[int, int] | None = None,
-        **kwargs: Any,
-    ) -> Path:
-        """Export with anomalib; the support set is in the file."""
-        self._check_exportable()
-        return super().to_onnx(export_root, model_file_name, input_size, **kwargs)
-
-    def _check_exportable(self) -> None:
-        if not len(self.model.support):
-            self._use_few_shot_source()
-        if not len(self.model.support):
-            msg = (
-                "D24FAD cannot be exported without a support set: fit it first, pass ckpt_path, or pass "
-                f"few_shot_source=path/to/folder with k_shot={self.k_shot} normal images."
-            )
-            raise ValueError(msg)
-
-    # Components ------------------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def configure_pre_processor(image_size: tuple[int, int] | None = None) -> PreProcessor:
-        """Resize only: the paper feeds pixel values in [0, 1]."""
-        return default_pre_processor(image_size or 128, normalize=False)
+    def configure_pre_processor(cls, image_size: tuple[int, int] | None = None) -> PreProcessor:
+        """Resize only: the paper feeds its ResNets pixel values in [0, 1]."""
+        return pre_processor_for(cls.default_backbone, image_size or cls.default_size, normalize=False)
 
     @classmethod
     def configure_visualizer(cls) -> D24FADVisualizer:
-        """Pictures with the references and their weights."""
+        """Pictures with the support images and their weights."""
         return D24FADVisualizer()
+
+
+def tell_lonely(categories: Sequence[str]) -> None:
+    """Say so if images of an ``in_batch`` batch have nothing to be compared with."""
+    lonely = sum(categories.count(category) == 1 for category in categories)
+    if lonely:
+        logger.warning(
+            "support_mode=in_batch: %d of %d images of the first batch have no other of their category to be "
+            "compared with. Pass --data.same_category_batches true, or raise train_batch_size.",
+            *(lonely, len(categories)),
+        )

@@ -18,12 +18,12 @@ class D24FADLoss(nn.Module):
     """``L_SSD + tsd_weight * L_TSD``; gradients flow through both sides of the student's own distillation.
 
     Args:
-        tsd_weight: what the distance to the teacher counts beside the distance to the references.
+        tsd_weight: what the distance to the teacher counts beside the distance to the supports.
 
     Example:
         >>> import torch
         >>> maps = [torch.ones(2, 4, 8, 8)]
-        >>> float(D24FADLoss(0.1)(teacher=maps, student=maps, reference=maps)["loss"])
+        >>> float(D24FADLoss(0.1)(teacher=maps, student=maps, support=maps)["loss"])
         0.0
     """
 
@@ -35,9 +35,9 @@ class D24FADLoss(nn.Module):
         self,
         teacher: Sequence[Tensor],
         student: Sequence[Tensor],
-        reference: Sequence[Tensor],
+        support: Sequence[Tensor],
     ) -> dict[str, Tensor]:
         """The total as ``loss``, its parts as ``ssd`` and ``tsd``; an argument is one map B x C x H x W a scale."""
-        ssd = distillation(student, reference)
+        ssd = distillation(student, support)
         tsd = distillation(teacher, student)
         return {"loss": ssd + self.tsd_weight * tsd, "ssd": ssd, "tsd": tsd}

@@ -1,16 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The support set: the K normal images that a query is compared with, and what the student makes of them."""
 
-from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from anomalib.models.components import DynamicBufferMixin
 from torch import Tensor, nn
 
 
+class SupportMaps(NamedTuple):
+    """K images as the student sees them, K x C x h x w a scale (or B x K x ..., for each query its own)."""
+
+    keys: list[Tensor]
+    values: list[Tensor]
+
+
 class SupportSet(DynamicBufferMixin, nn.Module):
-    """References as buffers, so that checkpoints and exported files carry them; empty until one is given.
+    """The support as buffers, so that checkpoints and exported files carry them; empty until one is given.
 
     Args:
         scales: number of feature maps an image is described by.
@@ -29,17 +35,16 @@ class SupportSet(DynamicBufferMixin, nn.Module):
         return self.images.shape[0]
 
     @property
-    def values(self) -> list[Tensor]:
-        """The student's maps of the references, a tensor for each scale."""
-        return [cast("Tensor", getattr(self, f"values_{scale}")) for scale in range(self.scales)]
+    def maps(self) -> SupportMaps:
+        """What the images are compared by."""
+        keys, values = (
+            [cast("Tensor", getattr(self, f"{kind}_{scale}")) for scale in range(self.scales)]
+            for kind in ("keys", "values")
+        )
+        return SupportMaps(keys, values)
 
-    @property
-    def keys(self) -> list[Tensor]:
-        """The projected maps of the references, a tensor for each scale."""
-        return [cast("Tensor", getattr(self, f"keys_{scale}")) for scale in range(self.scales)]
-
-    def hold(self, values: Sequence[Tensor], keys: Sequence[Tensor]) -> None:
-        """Keep what ``images`` were encoded to."""
-        for scale, (value, key) in enumerate(zip(values, keys, strict=True)):
-            setattr(self, f"values_{scale}", value.detach())
+    def hold(self, maps: SupportMaps) -> None:
+        """Keep what ``images`` were described by."""
+        for scale, (key, value) in enumerate(zip(maps.keys, maps.values, strict=True)):
             setattr(self, f"keys_{scale}", key.detach())
+            setattr(self, f"values_{scale}", value.detach())

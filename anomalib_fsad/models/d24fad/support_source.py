@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where reference images come from: a folder, a datamodule's support set, its training images, or the same batch."""
+"""Where support images come from: a folder, a datamodule's support set, its training images, or the same batch."""
 
 import logging
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ DEEPER = (
 )
 
 
-def folder_references(folder: str | Path, k_shot: int, seed: int | None) -> list[Tensor]:
+def folder_support(folder: str | Path, k_shot: int, seed: int | None) -> list[Tensor]:
     """``k_shot`` normal images of a folder (3 x H x W in [0, 1], of any sizes), read as anomalib reads queries.
 
     Raises:
@@ -52,10 +52,10 @@ def _read(path: Path) -> Tensor:
             mode = image.mode
         pixels = cast("Tensor", read_image(path, as_tensor=True))
     except Exception as error:
-        msg = f"The reference image {str(path)!r} cannot be read ({error}): replace or remove it."
+        msg = f"The support image {str(path)!r} cannot be read ({error}): replace or remove it."
         raise ValueError(msg) from error
     if mode.startswith(("I", "F")):
-        msg = f"The reference image {str(path)!r} is deeper than 8 bits, which anomalib cuts off at 255.{DEEPER}"
+        msg = f"The support image {str(path)!r} is deeper than 8 bits, which anomalib cuts off at 255.{DEEPER}"
         raise ValueError(msg)
     return pixels
 
@@ -68,7 +68,7 @@ def datamodule_support(datamodule: Any) -> list[Tensor] | None:
     return [image for batch in loader() for image in batch.image]
 
 
-def training_references(dataset: Any, k_shot: int, seed: int | None) -> list[Tensor]:
+def training_support(dataset: Any, k_shot: int, seed: int | None) -> list[Tensor]:
     """``k_shot`` normal images out of a training dataset of anomalib's.
 
     Raises:
@@ -90,18 +90,18 @@ def training_references(dataset: Any, k_shot: int, seed: int | None) -> list[Ten
     return [dataset[place].image for place in places]
 
 
-def partners_in_batch(categories: Sequence[str], k_shot: int) -> Tensor:
-    """For each image ``k_shot`` others of its category in the batch, drawn at random: B x K places.
+def partners_in_batch(categories: Sequence[str], k_shot: int, generator: torch.Generator) -> Tensor:
+    """For each image ``k_shot`` others of its category in the batch, drawn at random: how often each, B x B.
 
-    Where a category has too few others they are drawn more than once; an image without any is its own reference, at
+    Where a category has too few others they are drawn more than once; an image without any is its own support, at
     distance zero, and so has no say in that loss.
     """
     names = np.asarray(categories)
-    rows = []
+    counts = torch.zeros(len(names), len(names))
     for place, name in enumerate(names):
         others = torch.from_numpy(np.flatnonzero((names == name) & (np.arange(len(names)) != place)))
         if len(others) == 0:
             others = torch.tensor([place])
-        draws = torch.randperm(max(len(others), k_shot))[:k_shot] % len(others)
-        rows.append(others[draws])
-    return torch.stack(rows)
+        draws = torch.randperm(max(len(others), k_shot), generator=generator)[:k_shot] % len(others)
+        counts[place] += torch.bincount(others[draws], minlength=len(names))
+    return counts

@@ -1,26 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The D24FAD network: a frozen teacher, one student for queries and references, and learnt weights between them."""
+"""The D24FAD network: a frozen teacher, one student for queries and supports, and learnt weights between them."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from anomalib.data import InferenceBatch
-from anomalib.models.components.backbone import get_decoder
 from torch import Tensor, nn
 
 from anomalib_fsad.models.components import (
+    STRIDES,
+    ImageScore,
     Teacher,
     check_images,
     gaussian_blur,
+    image_score,
     pixel_cosine_distance,
+    student_of,
     summed_map,
 )
-from anomalib_fsad.models.d24fad.learn_to_weight import LearnToWeight, weigh_references
-from anomalib_fsad.models.d24fad.support import SupportSet
-
-ImageScore = Literal["max", "mean"]
+from anomalib_fsad.models.d24fad.learn_to_weight import LearnToWeight, weigh_partners, weigh_support
+from anomalib_fsad.models.d24fad.support import SupportMaps, SupportSet
 
 
 class EpisodeMaps(NamedTuple):
@@ -28,23 +29,23 @@ class EpisodeMaps(NamedTuple):
 
     teacher: list[Tensor]
     student: list[Tensor]
-    reference: list[Tensor]
+    support: list[Tensor]
 
 
 class Explained(NamedTuple):
-    """A batch's predictions and, beside them, which reference they leaned on."""
+    """A batch's predictions and, beside them, which support they leaned on."""
 
     predictions: InferenceBatch
-    reference_weights: Tensor  # B x S x K
+    support_weights: Tensor  # B x S x K
 
 
 class D24FADModel(nn.Module):
     """Teacher, student and L2W.
 
     Args:
-        backbone: the teacher, ``resnet18``, ``resnet34``, ``resnet50`` or ``wide_resnet50_2``.
-        pre_trained: ``True``, ``False`` or a local weight file of the teacher.
-        image_score: how a map becomes a score.
+        backbone: the teacher; the student mirrors it.
+        pre_trained: where the teacher's weights come from; see ``Teacher``.
+        score: how a map becomes a score.
         sigma: of the Gaussian over the map, in pixels.
 
     Example:
@@ -60,21 +61,22 @@ class D24FADModel(nn.Module):
         self,
         backbone: str = "wide_resnet50_2",
         pre_trained: bool | str | Path = True,
-        image_score: ImageScore = "max",
+        score: ImageScore = "max",
         sigma: float = 4.0,
     ) -> None:
         super().__init__()
-        self.teacher = Teacher(backbone, stages=(1, 2, 3, 4), pre_trained=pre_trained)
-        # The authors leave out the bottleneck of reverse distillation: the student decodes layer4 itself.
-        self.student = get_decoder(backbone.split(".", maxsplit=1)[0])
-        self.l2w = LearnToWeight(self.teacher.channels[:3])
+        self.teacher = Teacher(backbone, STRIDES, pre_trained=pre_trained)
+        *levels, deepest = self.teacher.channels
+        # The authors leave out the embedding of reverse distillation: the student decodes the deepest level itself.
+        self.student = student_of(backbone, deepest, levels)
+        self.l2w = LearnToWeight(levels)
         self.support = SupportSet(scales=3)
-        self.image_score = image_score
+        self.image_score = score
         self.sigma = sigma
 
-    def decode(self, layer4: Tensor) -> list[Tensor]:
-        """The student's maps, shallow to deep as the teacher's layer1..3."""
-        return self.student(layer4)
+    def decode(self, deepest: Tensor) -> list[Tensor]:
+        """The student's maps, shallow to deep as the teacher's levels at strides 4, 8 and 16."""
+        return self.student(deepest)
 
     def episode(self, query: Tensor, support: Tensor) -> EpisodeMaps:
         """Maps of queries with supports of their own.
@@ -91,31 +93,34 @@ class D24FADModel(nn.Module):
         *teacher, deepest = self.teacher(torch.cat([query, support.transpose(0, 1).flatten(0, 1)]))
         query_deepest, *support_deepest = deepest.split(batch)
         student = self.decode(query_deepest)
-        decoded = [self.decode(layer4) for layer4 in support_deepest]  # K lists of scales
+        decoded = [self.decode(level) for level in support_deepest]  # K lists of scales
         values = [torch.stack([decoded[k][scale] for k in range(shots)], dim=1) for scale in range(len(student))]
-        reference = self._blend(student, self.l2w.keys(values), values)
-        return EpisodeMaps([maps[:batch] for maps in teacher], student, reference)
+        scales = zip(student, self.l2w.keys(values), values, strict=True)
+        return EpisodeMaps(
+            [maps[:batch] for maps in teacher], student, [weigh_support(q, k, v)[0] for q, k, v in scales]
+        )
 
-    def in_batch(self, images: Tensor, partners: Tensor) -> EpisodeMaps:
+    def in_batch(self, images: Tensor, counts: Tensor) -> EpisodeMaps:
         """Maps of a batch whose images are one another's supports: each passes teacher and student once.
 
         Args:
             images: B x 3 x H x W.
-            partners: for each image the places in the batch of its K supports, B x K.
+            counts: how often image j is a support of image i, B x B.
         """
         check_images(images, "D24FAD")
         *teacher, deepest = self.teacher(images)
         student = self.decode(deepest)
-        keys = [projected[partners] for projected in self.l2w.keys(student)]  # B x K x C x H x W
-        values = [maps[partners] for maps in student]
-        return EpisodeMaps(teacher, student, self._blend(student, keys, values))
+        scales = zip(student, self.l2w.keys(student), strict=True)
+        return EpisodeMaps(teacher, student, [weigh_partners(maps, keys, counts) for maps, keys in scales])
 
-    @staticmethod
-    def _blend(student: Sequence[Tensor], keys: Sequence[Tensor], values: Sequence[Tensor]) -> list[Tensor]:
-        return [weigh_references(q, k, v)[0] for q, k, v in zip(student, keys, values, strict=True)]
+    def describe(self, images: Tensor) -> SupportMaps:
+        """What normal images, ... x 3 x H x W, are compared by: the student's maps and their projections."""
+        decoded = self.decode(self.teacher(images.flatten(0, -4))[-1])
+        values = [maps.unflatten(0, images.shape[:-3]) for maps in decoded]
+        return SupportMaps(self.l2w.keys(values), values)
 
     def set_support(self, images: Tensor) -> None:
-        """Make pre-processed normal images, K x 3 x H x W, the references of all that is scored from now on."""
+        """Make pre-processed normal images, K x 3 x H x W, the support of all that is scored from now on."""
         check_images(images, "D24FAD")
         # A trainer's predictions run in inference mode, and a tensor made there can never be exported.
         with torch.inference_mode(mode=False):
@@ -123,47 +128,57 @@ class D24FADModel(nn.Module):
         self.encode_support()
 
     def encode_support(self) -> None:
-        """Describe the references by the present weights; called whenever either has changed."""
+        """Describe the support by the present weights; called whenever either has changed."""
         training = self.training
         self.eval()
         with torch.inference_mode(mode=False), torch.no_grad():
-            values = self.decode(self.teacher(self.support.images)[-1])
-            self.support.hold(values, self.l2w.keys(values))
+            self.support.hold(self.describe(self.support.images))
         self.train(training)
 
     def forward(self, images: Tensor) -> InferenceBatch:
-        """Score images, B x 3 x H x W, against the support set; each image by itself."""
+        """Score images, B x 3 x H x W, against the support; each image by itself."""
         return self.explain(images).predictions
 
-    def explain(self, images: Tensor, support: Tensor | None = None) -> Explained:
-        """Score images and tell which reference each verdict leaned on.
+    def explain(self, images: Tensor, support: SupportMaps | None = None) -> Explained:
+        """Score images and tell which support each verdict leaned on.
 
         Args:
             images: B x 3 x H x W.
-            support: references of each image's own, B x K x 3 x H x W, as in validation episodes; by default the
-                support set.
+            support: each image's own, B x K x C x h x w a scale, as in validation; by default the support set.
         """
         with torch.no_grad():
             check_images(images, "D24FAD")
             student = self.decode(self.teacher(images)[-1])
             if support is None:
                 self._check_support(student[0])
-                keys, values = self.support.keys, self.support.values
-            else:
-                decoded = self.decode(self.teacher(support.flatten(0, 1))[-1])
-                values = [maps.unflatten(0, support.shape[:2]) for maps in decoded]
-                keys = self.l2w.keys(values)
-            blended = [weigh_references(q, k, v) for q, k, v in zip(student, keys, values, strict=True)]
-            predictions = self.verdict(student, [reference for reference, _ in blended], images.shape[-2:])
+                support = self.support.maps
+            scales = zip(student, support.keys, support.values, strict=True)
+            blended = [weigh_support(q, k, v) for q, k, v in scales]
+            predictions = self.verdict(student, [maps for maps, _ in blended], images.shape[-2:])
             weights = torch.stack([weights for _, weights in blended], dim=1)
         return Explained(predictions, weights)
 
-    def verdict(self, student: Sequence[Tensor], reference: Sequence[Tensor], size: Sequence[int]) -> InferenceBatch:
-        """Where and how far an image's maps are from their blended references, B x C x h x w for each scale."""
-        distances = [pixel_cosine_distance(s, r) for s, r in zip(student, reference, strict=True)]
+    def verdict(self, student: Sequence[Tensor], support: Sequence[Tensor], size: Sequence[int]) -> InferenceBatch:
+        """Where and how far an image's maps are from its blended support's, B x C x h x w for each scale."""
+        distances = [pixel_cosine_distance(s, v) for s, v in zip(student, support, strict=True)]
         anomaly_map = gaussian_blur(summed_map(distances, size), self.sigma)
-        score = anomaly_map.amax(dim=(1, 2, 3)) if self.image_score == "max" else anomaly_map.mean(dim=(1, 2, 3))
-        return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
+        return InferenceBatch(pred_score=image_score(anomaly_map, self.image_score), anomaly_map=anomaly_map)
+
+    @torch.no_grad()
+    def leave_one_out(self, size: Sequence[int]) -> list[InferenceBatch]:
+        """Each support image's verdict by the other K - 1; none with a single one.
+
+        Args:
+            size: height and width of the maps.
+        """
+        (keys, values), count = self.support.maps, len(self.support)
+        verdicts = []
+        for left_out in range(count if count > 1 else 0):
+            rest = [k for k in range(count) if k != left_out]
+            query = [v[left_out : left_out + 1] for v in values]
+            scales = zip(query, keys, values, strict=True)
+            verdicts.append(self.verdict(query, [weigh_support(q, k[rest], v[rest])[0] for q, k, v in scales], size))
+        return verdicts
 
     def _check_support(self, query: Tensor) -> None:
         if len(self.support) == 0:
@@ -172,7 +187,7 @@ class D24FADModel(nn.Module):
                 "few_shot_source=path/to/folder with k_shot normal images."
             )
             raise ValueError(msg)
-        stored = self.support.values[0].shape[-2:]
+        stored = self.support.maps.values[0].shape[-2:]
         if not torch.compiler.is_compiling() and stored != query.shape[-2:]:
             msg = (
                 f"The support set was encoded at another size (maps of {tuple(stored)}) than these images "

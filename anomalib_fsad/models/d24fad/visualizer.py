@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A picture a prediction: what anomalib shows, and under it the references with what each counted."""
+"""A picture a prediction: what anomalib shows, and under it the support images with what each counted."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ BACKGROUND = (24, 24, 27)
 
 
 class D24FADVisualizer(ImageVisualizer):
-    """anomalib's image visualizer, with a row of references under each picture; takes the same arguments."""
+    """anomalib's image visualizer, with a row of the support images under each picture; takes the same arguments."""
 
     def on_test_batch_end(
         self,
@@ -38,15 +38,15 @@ class D24FADVisualizer(ImageVisualizer):
         del outputs, batch_idx, dataloader_idx
         if self.output_dir is None:
             self.output_dir = Path(trainer.default_root_dir) / "images"
-        references = reference_pictures(pl_module)
-        weights: Sequence[Any] = getattr(batch, "reference_weights", [None] * len(batch))
+        support = support_pictures(pl_module)
+        weights: Sequence[Any] = getattr(batch, "support_weights", [None] * len(batch))
         datamodule = getattr(trainer, "datamodule", None)
         for item, item_weights in zip(batch, weights, strict=True):
             picture = self.visualize(item)
             if not isinstance(picture, Image.Image):
                 continue
-            if item_weights is not None and len(item_weights) == len(references):
-                picture = with_references(picture, references, item_weights.tolist())
+            if item_weights is not None and len(item_weights) == len(support):
+                picture = with_support(picture, support, item_weights.tolist())
             picture.save(
                 generate_output_filename(
                     input_path=item.image_path or "",
@@ -57,7 +57,7 @@ class D24FADVisualizer(ImageVisualizer):
             )
 
 
-def reference_pictures(model: Any) -> list[Image.Image]:
+def support_pictures(model: Any) -> list[Image.Image]:
     """The support set as pictures, the pre-processor's normalisation undone."""
     images: Tensor = model.model.support.images.detach().cpu()
     if len(images) == 0:
@@ -70,16 +70,16 @@ def reference_pictures(model: Any) -> list[Image.Image]:
     return [to_pil_image(image.clamp(0, 1)) for image in images]
 
 
-def with_references(picture: Image.Image, references: Sequence[Image.Image], weights: Sequence[float]) -> Image.Image:
-    """``picture`` with a row of references under it, each with a bar as long as its weight."""
-    side = min(picture.width // max(len(references), 4), picture.height)
+def with_support(picture: Image.Image, support: Sequence[Image.Image], weights: Sequence[float]) -> Image.Image:
+    """``picture`` with a row of the support images under it, each with a bar as long as its weight."""
+    side = min(picture.width // max(len(support), 4), picture.height)
     canvas = Image.new("RGB", (picture.width, picture.height + CAPTION_HEIGHT + side), BACKGROUND)
     canvas.paste(picture, (0, 0))
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(size=12)
-    for place, (reference, weight) in enumerate(zip(references, weights, strict=True)):
+    for place, (image, weight) in enumerate(zip(support, weights, strict=True)):
         left, top = place * side, picture.height
         draw.rectangle((left, top, left + round((side - 2) * weight), top + CAPTION_HEIGHT - 2), fill=BAR_COLOR)
-        draw.text((left + 4, top + 1), f"reference {place + 1}: {weight:.2f}", fill="white", font=font)
-        canvas.paste(reference.convert("RGB").resize((side - 2, side)), (left, top + CAPTION_HEIGHT))
+        draw.text((left + 4, top + 1), f"support {place + 1}: {weight:.2f}", fill="white", font=font)
+        canvas.paste(image.convert("RGB").resize((side - 2, side)), (left, top + CAPTION_HEIGHT))
     return canvas

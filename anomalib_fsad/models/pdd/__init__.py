@@ -3,7 +3,7 @@
 
 Example:
     >>> from anomalib_fsad import PDD
-    >>> model = PDD(teachers=["resnet18"], pre_trained=False, image_size=64)
+    >>> model = PDD(backbone="resnet18", second_backbone=None, pre_trained=False, image_size=64)
 
 See Also:
     - :class:`PDD`: the anomalib model

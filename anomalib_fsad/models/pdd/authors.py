@@ -41,7 +41,8 @@ def from_authors(source: str | Path | Mapping[str, Tensor], **init_args: Any) ->
     missing = [name for name in missing if not name.startswith("teachers.")]
     if missing or unexpected:
         msg = (
-            f"These are not the weights of the authors' PDD with teachers={model.hparams['teachers']}: "
+            f"These are not the weights of the authors' PDD with backbone={model.hparams['backbone']!r}, "
+            f"second_backbone={model.hparams['second_backbone']!r}: "
             f"{len(missing)} tensors are missing ({', '.join(missing[:3])}), "
             f"{len(unexpected)} are unknown ({', '.join(unexpected[:3])})."
         )

@@ -2,7 +2,7 @@
 """PDD: dual distillation of a fused manifold (CVPR 2026, arXiv 2603.07142)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import cast
 
 import torch
 from anomalib.data import Batch
@@ -11,36 +11,28 @@ from anomalib.models.components import AnomalibModule
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
-from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
-from torch import Tensor
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
-from anomalib_fsad.models.components import (
-    STRIDE,
-    HostMixin,
-    check_choice,
-    check_images,
-    checked_size,
-    default_pre_processor,
-    seeded,
-)
+from anomalib_fsad.models.components import STRIDE, Detector, Recipe, check_choice, check_images, checked_size, seeded
 from anomalib_fsad.models.pdd.loss import Objective, PDDLoss
-from anomalib_fsad.models.pdd.options import check_taus
-from anomalib_fsad.models.pdd.teacher_cache import CachePlace, TeacherCache
-from anomalib_fsad.models.pdd.teachers import PreTrained, plain_names, plain_weights
-from anomalib_fsad.models.pdd.torch_model import PDDModel
+from anomalib_fsad.models.pdd.options import check_similarity, renamed
+from anomalib_fsad.models.pdd.teacher_cache import CachePlace, Features, TeacherCache
+from anomalib_fsad.models.pdd.teachers import PreTrained, checked_names, plain_weights
+from anomalib_fsad.models.pdd.torch_model import Distilled, PDDModel
 
-PAPER_TEACHERS = ("wide_resnet50_2.racm_in1k", "vmamba_tiny")
 PERIOD, LOWEST_RATE = 40, 0.1
 """The authors anneal for 40 epochs to a tenth of the rate, and, in 100 epochs, back and down again."""
 
 
-class PDD(HostMixin, AnomalibModule):
+class PDD(Detector, AnomalibModule):
     """Two teachers of different kind, fused to one manifold; two students that imitate it, and differ near the surface.
 
     Args:
-        teachers: names of the teachers; the paper's by default. ``["resnet18"]`` is a slim form for trials.
-        pre_trained: ``True`` downloads the teachers' weights, ``False`` leaves them random; or one weight file (or
-            ``True``, or ``False``) for each teacher, as a list in their order or a mapping from their names.
+        backbone: the first teacher, which sets all shapes: any timm CNN with maps at strides 4 to 32.
+        second_backbone: the second teacher, a VMamba or another such CNN; ``None`` does without, for trials.
+        pre_trained: ``True`` takes the teachers' weights from installed packages or the hub, ``False`` leaves them
+            random; or one answer or weight file for each teacher, as a list in their order or a mapping from their
+            names.
         objective: ``paper``, or ``released`` for what the authors' code minimises (README, "The objective").
         share_students: one set of weights for both students, as in the authors' code, or two.
         priors: whether the skip student gets the priors of the deepest level (MPA); without, and with shared weights,
@@ -49,34 +41,41 @@ class PDD(HostMixin, AnomalibModule):
         mse_weight: what the skip student's squared error counts.
         cosine_weight: what the skip student's cosine counts.
         div_weight: what the diversity of the students counts; 0 leaves it out.
-        tau_low: how alike the students may be near the surface; the authors tune it for each data set.
-        tau_high: how alike they must be deeper; the same.
+        shallow_similarity: how alike the students may be near the surface, the paper's tau_low; the authors tune it for
+            each data set.
+        deep_similarity: how alike they must be deeper, the paper's tau_high; the same.
         lr: learning rate of Adam, annealed.
         image_size: images are resized to it; multiples of 32.
         cache_teachers: keep the teachers' features of the training images from epoch to epoch, in ``ram`` or on
             ``disk``: about 9 MB for each image of 256 pixels. For training without augmentation.
-        cache_gb: the most to keep, in each process.
-        max_epochs: epochs to train, before any ``--trainer.max_epochs``; the paper's recipe is 100.
+        cache_gib: the most to keep, in each process.
+        max_epochs: epochs to train; ``None`` leaves it to the trainer, and to the paper's 100 if that was told nothing.
         seed: of the initial weights and the order of the data; ``None`` takes what the process has.
-        pre_processor: anomalib's; your own must normalise as ImageNet.
+        pre_processor: anomalib's; your own must normalise by the first teacher's mean and deviation.
         post_processor: anomalib's.
         evaluator: anomalib's.
         visualizer: anomalib's.
+        teachers: the two names as one list, as releases before 0.2 had it.
+        tau_low: the paper's symbol for ``shallow_similarity``.
+        tau_high: the paper's symbol for ``deep_similarity``.
 
     Example:
         >>> from anomalib_fsad import PDD
-        >>> model = PDD(teachers=["resnet18"], pre_trained=False, image_size=64)
+        >>> model = PDD(backbone="resnet18", second_backbone=None, pre_trained=False, image_size=64)
         >>> model.learning_type.value
         'one_class'
     """
 
-    architecture = ("teachers", "share_students", "priors")
+    architecture = ("backbone", "second_backbone", "share_students", "priors")
+    recipe = Recipe(100)
+    default_backbone = "wide_resnet50_2.racm_in1k"
 
     model: PDDModel
 
     def __init__(
         self,
-        teachers: Sequence[str] = PAPER_TEACHERS,
+        backbone: str = "wide_resnet50_2.racm_in1k",
+        second_backbone: str | None = "vmamba_tiny",
         pre_trained: PreTrained = True,
         objective: Objective = "paper",
         share_students: bool = True,
@@ -85,45 +84,52 @@ class PDD(HostMixin, AnomalibModule):
         mse_weight: float = 0.02,
         cosine_weight: float = 0.05,
         div_weight: float = 0.5,
-        tau_low: float = 0.75,
-        tau_high: float = 0.30,
+        shallow_similarity: float = 0.75,
+        deep_similarity: float = 0.30,
         lr: float = 2e-3,
         image_size: int | Sequence[int] = 256,
         cache_teachers: CachePlace = "none",
-        cache_gb: float = 4.0,
+        cache_gib: float = 4.0,
         max_epochs: int | None = None,
         seed: int | None = 111,
         pre_processor: PreProcessor | bool = True,
         post_processor: PostProcessor | bool = True,
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
+        teachers: Sequence[str] | None = None,
+        tau_low: float | None = None,
+        tau_high: float | None = None,
     ) -> None:
         # Plain data before super().__init__, which stores these very names as the hyper-parameters.
-        teachers = plain_names(teachers)
-        pre_trained = plain_weights(teachers, pre_trained)
+        if teachers is not None:
+            first, *rest = renamed("teachers", teachers, "backbone and second_backbone")
+            backbone, second_backbone, teachers = str(first), str(rest[0]) if rest else None, None
+        names = checked_names(backbone, second_backbone)
+        pre_trained = plain_weights(names, pre_trained)
         image_size = checked_size(image_size)
         check_choice("objective", objective, ("paper", "released"))
         check_choice("cache_teachers", cache_teachers, ("none", "ram", "disk"))
-        check_taus(tau_low, tau_high)
-        if pre_processor is True:
-            pre_processor = default_pre_processor(image_size, normalize=True)
+        shallow_similarity = check_similarity("shallow_similarity", shallow_similarity, "tau_low", tau_low)
+        deep_similarity = check_similarity("deep_similarity", deep_similarity, "tau_high", tau_high)
+        tau_low = tau_high = None
         super().__init__(
-            pre_processor=pre_processor, post_processor=post_processor, evaluator=evaluator, visualizer=visualizer
+            backbone=backbone,
+            image_size=image_size,
+            lr=lr,
+            max_epochs=max_epochs,
+            seed=seed,
+            pre_processor=pre_processor,
+            post_processor=post_processor,
+            evaluator=evaluator,
+            visualizer=visualizer,
         )
-        self.lr = lr
         self.cache_teachers = cache_teachers
-        self.cache_gb = cache_gb
-        self.max_epochs = max_epochs
-        self.seed = seed
+        self.cache_gib = cache_gib
         self.cache: TeacherCache | None = None
         with seeded(seed):
-            self.model = PDDModel(teachers, pre_trained, share_students=share_students, priors=priors)
-        self.loss = PDDLoss(objective, kr_weight, mse_weight, cosine_weight, div_weight, tau_low, tau_high)
-
-    @staticmethod
-    def configure_pre_processor(image_size: tuple[int, int] | None = None) -> PreProcessor:
-        """Resize, and normalise by ImageNet's statistics."""
-        return default_pre_processor(image_size or 256, normalize=True)
+            self.model = PDDModel(names, pre_trained, share_students=share_students, priors=priors)
+        weights = (kr_weight, mse_weight, cosine_weight, div_weight)
+        self.loss = PDDLoss(objective, *weights, shallow_similarity, deep_similarity)
 
     def on_fit_start(self) -> None:
         """Make room for the teachers' features."""
@@ -136,24 +142,17 @@ class PDD(HostMixin, AnomalibModule):
                 "augments them: pass cache_teachers=none, or leave out train_augmentations."
             )
             raise ValueError(msg)
-        self.cache = TeacherCache(self.cache_teachers, self.cache_gb)
+        self.cache = TeacherCache(self.cache_teachers, self.cache_gib)
 
     def on_fit_end(self) -> None:
         """Let go of them."""
         self.cache = None
 
-    def training_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
-        """Distil one batch."""
-        del args, kwargs
-        maps = self.model.distil(self._features(batch.image))
-        losses = self.loss(*maps)
-        for name, value in losses.items():
-            shown = name == "loss"
-            label = "train_loss" if shown else f"train_{name}"
-            self.log(label, value.detach(), on_step=shown, on_epoch=True, prog_bar=shown, batch_size=len(batch.image))
-        return {"loss": losses["loss"]}
+    def distil(self, batch: Batch) -> Distilled:
+        """The manifold of the batch, and both students' imitations."""
+        return self.model.distil(self._features(batch.image))
 
-    def _features(self, images: Tensor) -> list[list[Tensor]]:
+    def _features(self, images: torch.Tensor) -> Features:
         check_images(images, "PDD")
         if len(images) == 1 and images.shape[-2:].numel() == STRIDE**2:
             msg = (
@@ -165,7 +164,6 @@ class PDD(HostMixin, AnomalibModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam over fusion and students, annealed from epoch to epoch."""
-        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.Adam(trained, lr=self.lr, betas=(0.5, 0.999), fused=True)
+        optimizer = cast("torch.optim.Optimizer", super().configure_optimizers())
         annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, PERIOD, eta_min=LOWEST_RATE * self.lr)
         return {"optimizer": optimizer, "lr_scheduler": annealing}

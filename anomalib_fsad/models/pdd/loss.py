@@ -15,7 +15,7 @@ Objective = Literal["paper", "released"]
 
 def sum_mse(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
     """The levels' mean squared errors, added up."""
-    return torch.stack([F.mse_loss(x, y) for x, y in zip(a, b, strict=True)]).sum()
+    return torch.stack([F.mse_loss(x.float(), y.float()) for x, y in zip(a, b, strict=True)]).sum()
 
 
 def sum_cosine(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:

@@ -3,32 +3,24 @@
 
 from collections.abc import Sequence
 
-from anomalib.models.components.backbone.resnet_decoder import DecoderBasicBlock, DecoderBottleneck, ResNetDecoder
-from torch import Tensor
+from torch import Tensor, nn
 
-BLOCKS: dict[str, tuple[type[DecoderBasicBlock | DecoderBottleneck], int]] = {
-    "resnet18": (DecoderBasicBlock, 64),
-    "resnet34": (DecoderBasicBlock, 64),
-    "resnet50": (DecoderBottleneck, 64),
-    "wide_resnet50_2": (DecoderBottleneck, 128),
-}
-"""Kind and width of the blocks that mirror a teacher."""
+from anomalib_fsad.models.components import student_of
 
 
-class Student(ResNetDecoder):
-    """D3, D2, D1: each halves the channels and doubles the size.
+class Student(nn.Module):
+    """D3, D2, D1: each doubles the size; for a ResNet each halves the channels.
 
     Args:
         backbone: the first teacher's name, with or without a weight tag.
+        channels: of its four levels.
     """
 
-    def __init__(self, backbone: str) -> None:
-        name = backbone.split(".", maxsplit=1)[0]
-        if name not in BLOCKS:
-            msg = f"teachers={[backbone]}: the first teacher must be one of {sorted(BLOCKS)}, with or without a tag."
-            raise ValueError(msg)
-        block, width = BLOCKS[name]
-        super().__init__(block, [2, 2, 2], width_per_group=width)
+    def __init__(self, backbone: str, channels: Sequence[int]) -> None:
+        super().__init__()
+        *levels, deepest = channels
+        decoder = student_of(backbone, deepest, levels, blocks=2)
+        self.layer1, self.layer2, self.layer3 = decoder.layer1, decoder.layer2, decoder.layer3
 
     def deepest(self, m: Tensor) -> Tensor:
         """D3(m), where the two students still see the same."""

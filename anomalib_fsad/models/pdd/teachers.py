@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frozen teachers: a ResNet that sets the shapes, and, if wanted, a second network of another kind."""
+"""The frozen teachers: a network that sets the shapes, and, if wanted, a second one of another kind."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,20 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anomalib_fsad.models.components import Teacher
+from anomalib_fsad.models.components import STRIDES, Teacher, layout
 from anomalib_fsad.models.vmamba import VARIANTS, load_vmamba
 
 PreTrained = bool | str | list[bool | str] | dict[str, bool | str]
 """One answer for all teachers, or one for each: ``True`` downloads, a path loads a file, ``False`` stays random."""
-
-MOST_TEACHERS = 2
 
 
 class Teachers(nn.Module):
     """One or two frozen networks, always in eval mode and without gradients.
 
     Args:
-        names: first a timm ResNet, with or without a weight tag; then perhaps a VMamba or another ResNet.
+        names: first a timm network, with or without a weight tag; then perhaps a VMamba or another one of timm's.
         pre_trained: see ``PreTrained``.
 
     Example:
@@ -36,11 +34,12 @@ class Teachers(nn.Module):
         weights = plain_weights(names, pre_trained)
         each = [weights] * len(names) if isinstance(weights, bool) else weights
         networks = [
-            load_vmamba(name, source) if name in VARIANTS else Teacher(name, stages=(1, 2, 3, 4), pre_trained=source)
+            load_vmamba(name, source) if name in VARIANTS else Teacher(name, STRIDES, pre_trained=source)
             for name, source in zip(names, each, strict=True)
         ]
         self.networks = nn.ModuleList(networks)
         self.channels: list[list[int]] = [list(network.channels) for network in networks]
+        self.renormalize = [_renormalization(networks[0], network) for network in networks]
         self.requires_grad_(requires_grad=False)
         self.eval()
 
@@ -50,28 +49,39 @@ class Teachers(nn.Module):
         return super().train(mode=False)
 
     def forward(self, images: Tensor) -> list[list[Tensor]]:
-        """Four levels of each teacher, shallow to deep: B x 3 x H x W -> B x C x h x w each, detached."""
+        """Four levels of each teacher, shallow to deep: B x 3 x H x W -> B x C x h x w each, detached.
+
+        Args:
+            images: normalised as the first teacher wants it.
+        """
         with torch.no_grad():
-            return [network(images) for network in self.networks]
+            return [
+                network(images if change is None else images * _column(change[0], images) + _column(change[1], images))
+                for network, change in zip(self.networks, self.renormalize, strict=True)
+            ]
 
 
-def plain_names(teachers: str | Sequence[str]) -> list[str]:
-    """The option ``teachers`` as a list of known names.
+def checked_names(backbone: str, second_backbone: str | None) -> list[str]:
+    """Both options as a list of known names.
 
     Raises:
         ValueError: naming the option, its value and what it may be.
     """
-    names = [teachers] if isinstance(teachers, str) else [str(name) for name in teachers]
-    if not 1 <= len(names) <= MOST_TEACHERS or names[0] in VARIANTS:
+    if backbone in VARIANTS:
         msg = (
-            f"teachers={names} must be a ResNet, or a ResNet and a second teacher: "
-            "[wide_resnet50_2.racm_in1k, vmamba_tiny] is the paper's, [resnet18] the smallest."
+            f"backbone={backbone!r} sets the shapes of the students and must be a network of timm's, such as "
+            f"wide_resnet50_2; pass {backbone} as second_backbone."
         )
         raise ValueError(msg)
-    if "vmamba" in names[-1] and names[-1] not in VARIANTS:
-        msg = f"teachers={names}: there is no VMamba {names[-1]!r}; known are {sorted(VARIANTS)}."
-        raise ValueError(msg)
-    return names
+    layout(backbone)
+    if second_backbone is None:
+        return [backbone]
+    if second_backbone not in VARIANTS:
+        if "vmamba" in second_backbone:
+            msg = f"second_backbone={second_backbone!r}: there is no such VMamba; known are {sorted(VARIANTS)}."
+            raise ValueError(msg)
+        layout(second_backbone, "second_backbone")
+    return [backbone, second_backbone]
 
 
 def plain_weights(names: Sequence[str], pre_trained: PreTrained) -> bool | list[bool | str]:
@@ -96,3 +106,20 @@ def plain_weights(names: Sequence[str], pre_trained: PreTrained) -> bool | list[
         )
         raise ValueError(msg)
     return [value if isinstance(value, bool) else str(value) for value in each]
+
+
+def _renormalization(first: Any, other: Any) -> tuple[list[float], list[float]] | None:
+    """Factor and summand of each channel that turn the first teacher's normalisation into another's, if they differ."""
+    imagenet = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    mean, std = first.mean, first.std
+    mean_2, std_2 = getattr(other, "mean", imagenet[0]), getattr(other, "std", imagenet[1])
+    if (tuple(mean), tuple(std)) == (tuple(mean_2), tuple(std_2)):
+        return None
+    factors = [s / s2 for s, s2 in zip(std, std_2, strict=True)]
+    summands = [(m - m2) / s2 for m, m2, s2 in zip(mean, mean_2, std_2, strict=True)]
+    return factors, summands
+
+
+def _column(values: Sequence[float], like: Tensor) -> Tensor:
+    """One value a channel, 1 x 3 x 1 x 1."""
+    return like.new_tensor(values).view(1, -1, 1, 1)

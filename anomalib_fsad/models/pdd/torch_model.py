@@ -8,7 +8,7 @@ import torch
 from anomalib.data import InferenceBatch
 from torch import Tensor, nn
 
-from anomalib_fsad.models.components import check_images, gaussian_blur, pixel_cosine_distance, summed_map
+from anomalib_fsad.models.components import check_images, gaussian_blur, image_score, pixel_cosine_distance, summed_map
 from anomalib_fsad.models.pdd.fusion import Fusion, PriorBranches
 from anomalib_fsad.models.pdd.student import Student
 from anomalib_fsad.models.pdd.teachers import PreTrained, Teachers
@@ -50,10 +50,10 @@ class PDDModel(nn.Module):
         sigma: float = 4.0,
     ) -> None:
         super().__init__()
-        self.student = Student(teachers[0])
-        self.plain_student = None if share_students else Student(teachers[0])
         self.teachers = Teachers(teachers, pre_trained)
         first, *second = self.teachers.channels
+        self.student = Student(teachers[0], first)
+        self.plain_student = None if share_students else Student(teachers[0], first)
         self.fusion = Fusion(first, second[0] if second else None)
         self.mpa = PriorBranches(first) if priors else None
         self.sigma = sigma
@@ -80,7 +80,7 @@ class PDDModel(nn.Module):
     def predictions(self, maps: Distilled, size: Sequence[int]) -> InferenceBatch:
         """Where, and how far at most, both students fail to imitate the manifold."""
         anomaly_map = gaussian_blur(raw_map(maps, size), self.sigma)
-        return InferenceBatch(pred_score=anomaly_map.amax(dim=(1, 2, 3)), anomaly_map=anomaly_map)
+        return InferenceBatch(pred_score=image_score(anomaly_map, "max"), anomaly_map=anomaly_map)
 
 
 def raw_map(maps: Distilled, size: Sequence[int]) -> Tensor:

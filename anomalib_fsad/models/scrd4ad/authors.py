@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from anomalib_fsad.models.components import read_state_dict
+from anomalib_fsad.models.components import load_authors, read_state_dict, without_module
 from anomalib_fsad.models.scrd4ad.lightning_model import SCRD4AD
 
-PREFIXES = {"encoder.": "teacher.extractor.feature_extractor.", "bn.": "bottleneck.", "decoder.": "decoder."}
+PREFIXES = {"encoder.": "teacher.network.", "bn.": "bottleneck.", "decoder.": "decoder."}
 """The authors' names to ours; the scale head is named apart."""
 
 HEAD = {"mlp.weight": "scale_head.weight", "mlp.bias": "scale_head.bias"}
@@ -32,22 +32,16 @@ def from_authors(source: str | Path | Mapping[str, Tensor], **init_args: Any) ->
         >>> from anomalib_fsad.models.scrd4ad import from_authors
         >>> model = from_authors("scrd4ad.pth", scale_weighting="none")  # doctest: +SKIP
     """
-    given = source if isinstance(source, Mapping) else read_state_dict(Path(source))
-    state = {name.removeprefix("module."): value for name, value in given.items()}  # saved from several GPUs
-    backbone = init_args.setdefault("backbone", reference_backbone(state))
+    state = without_module(source if isinstance(source, Mapping) else read_state_dict(Path(source)))
+    backbone = init_args.setdefault("backbone", authors_backbone(state))
     init_args.setdefault("pre_trained", False)
     model = SCRD4AD(**init_args)
-    try:
-        model.model.load_state_dict(
-            {_own_name(name): value for name, value in state.items() if not name.startswith(UNUSED)}
-        )
-    except RuntimeError as error:
-        msg = f"These are not the weights of the authors' SCRD4AD with backbone {backbone!r}: {error}"
-        raise ValueError(msg) from error
+    own = {_own_name(name): value for name, value in state.items() if not name.startswith(UNUSED)}
+    load_authors(model.model, own, f"the authors' SCRD4AD with backbone {backbone!r}")
     return model
 
 
-def reference_backbone(state: Mapping[str, Tensor]) -> str:
+def authors_backbone(state: Mapping[str, Tensor]) -> str:
     """Tell the backbone from the shapes of the teacher's weights."""
     try:
         depth = len({name.split(".")[2] for name in state if name.startswith("encoder.layer3.")})

@@ -3,9 +3,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from anomalib.data import Batch
 from anomalib.metrics import Evaluator
@@ -13,21 +11,21 @@ from anomalib.models.components import AnomalibModule
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
-from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
 from torch import Tensor
 
-from anomalib_fsad.models.components import HostMixin, check_choice, checked_size, default_pre_processor, seeded
-from anomalib_fsad.models.scrd4ad.loss import ContrastiveDistillationLoss, relative_entropy
+from anomalib_fsad.models.components import Detector, ImageScore, Recipe, check_choice, checked_size, seeded
+from anomalib_fsad.models.scrd4ad.loss import ContrastiveDistillationLoss
 from anomalib_fsad.models.scrd4ad.spoil import REFERENCE_SIZE, grey_level, noise_patches
-from anomalib_fsad.models.scrd4ad.torch_model import ImageScore, ScaleWeighting, SCRD4ADModel
+from anomalib_fsad.models.scrd4ad.torch_model import Distillation, ScaleWeighting, SCRD4ADModel
 
 
-class SCRD4AD(HostMixin, AnomalibModule):
+class SCRD4AD(Detector, AnomalibModule):
     """A student is pulled to the teacher's features of an image and pushed from those of a spoiled copy.
 
     Args:
-        backbone: the teacher, a ResNet by its timm name; a bare name means torchvision's first ImageNet weights.
-        pre_trained: ``True`` downloads the teacher's weights, a path loads a local file, ``False`` leaves it random.
+        backbone: the teacher, any timm CNN with maps at strides 4 to 32; the paper's by default.
+        pre_trained: ``True`` takes the teacher's weights from an installed package or timm's hub, a path loads a local
+            file, ``False`` leaves it random.
         noise_strength: what the simplex noise is multiplied by before it is added to an image in [0, 1].
         noise_size: shortest and longest side of the spoiled rectangle, in an image of 256 pixels.
         scale_weighting: ``outside`` weighs each scale's distance by the scale head, as the paper says; ``none`` counts
@@ -37,9 +35,10 @@ class SCRD4AD(HostMixin, AnomalibModule):
         image_score: the map's ``mean`` or ``max``.
         lr: learning rate of Adam.
         image_size: images are resized to it; multiples of 32.
-        max_epochs: epochs to train; ``None`` leaves it to the trainer.
+        max_epochs: epochs to train; ``None`` leaves it to the trainer, and to the paper's 40,000 steps if that was told
+            nothing.
         seed: of the initial weights, the order of the data and the noise; ``None`` takes what the process has.
-        pre_processor: anomalib's; your own need not normalise.
+        pre_processor: anomalib's; by default resizing, and normalising by the teacher's mean and deviation.
         post_processor: anomalib's.
         evaluator: anomalib's.
         visualizer: anomalib's.
@@ -52,6 +51,7 @@ class SCRD4AD(HostMixin, AnomalibModule):
     """
 
     architecture = ("backbone", "scale_weighting", "image_score")
+    recipe = Recipe(40_000, "steps")
 
     model: SCRD4ADModel
 
@@ -74,28 +74,30 @@ class SCRD4AD(HostMixin, AnomalibModule):
         visualizer: Visualizer | bool = True,
     ) -> None:
         # Plain data before super().__init__, which stores these very names as the hyper-parameters.
-        noise_size = _checked_sides(noise_size)
+        noise_size = checked_sides(noise_size)
         image_size = checked_size(image_size)
         check_choice("scale_weighting", scale_weighting, ("outside", "none"))
         check_choice("image_score", image_score, ("mean", "max"))
-        if pre_processor is True:
-            pre_processor = default_pre_processor(image_size, normalize=True)
         super().__init__(
-            pre_processor=pre_processor, post_processor=post_processor, evaluator=evaluator, visualizer=visualizer
+            backbone=backbone,
+            image_size=image_size,
+            lr=lr,
+            max_epochs=max_epochs,
+            seed=seed,
+            pre_processor=pre_processor,
+            post_processor=post_processor,
+            evaluator=evaluator,
+            visualizer=visualizer,
         )
         self.noise_strength = noise_strength
         self.noise_size = noise_size
-        self.lr = lr
-        self.max_epochs = max_epochs
-        self.seed = seed
         with seeded(seed):
             self.model = SCRD4ADModel(backbone, pre_trained, scale_weighting, image_score)
         self.loss = ContrastiveDistillationLoss(collapse_penalty)
 
-    @staticmethod
-    def configure_pre_processor(image_size: tuple[int, int] | None = None) -> PreProcessor:
-        """Resize, and normalise by ImageNet's statistics."""
-        return default_pre_processor(image_size or REFERENCE_SIZE, normalize=True)
+    def distil(self, batch: Batch) -> Distillation:
+        """Features of the images and of their spoiled copies, which only the teacher sees."""
+        return self.model(batch.image, self.spoil(batch.image, self.step_generator()))
 
     def spoil(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Copies of ``images``, as the model sees them (B x 3 x H x W), each with a rectangle of simplex noise.
@@ -105,33 +107,9 @@ class SCRD4AD(HostMixin, AnomalibModule):
         level = grey_level(self.pre_processor).to(images)
         return images + self.noise_strength * level * noise_patches(images, self.noise_size, generator=generator)
 
-    def training_step(self, batch: Batch, batch_idx: int, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
-        """Distil one batch; only the teacher sees the spoiled images."""
-        del args, kwargs
-        images = batch.image
-        clean, noisy, student, log_weights = self.model(images, self.spoil(images, self._generator(batch_idx)))
-        loss = self.loss(clean, noisy, student, log_weights)
-        count = len(images)
-        self.log("train_loss", loss.detach(), on_step=True, on_epoch=True, prog_bar=True, batch_size=count)
-        if log_weights is not None:
-            # 1: all scales count alike; 0: the head has collapsed onto one of them.
-            entropy = relative_entropy(log_weights.detach().exp())
-            self.log("scale_entropy", entropy, on_step=False, on_epoch=True, batch_size=count)
-        return {"loss": loss}
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam over all that is not frozen."""
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
-        return torch.optim.Adam(parameters, lr=self.lr, betas=(0.5, 0.999), fused=True)
-
-    def _generator(self, batch_idx: int) -> torch.Generator:
-        """Another noise each step, the same in each run: from the seed, the rank and the step."""
-        seed = abs(torch.initial_seed()) if self.seed is None else self.seed
-        state = np.random.SeedSequence([seed, self.global_rank, self.current_epoch, batch_idx])
-        return torch.Generator().manual_seed(int(state.generate_state(1)[0]))
-
-
-def _checked_sides(noise_size: Sequence[int]) -> tuple[int, int]:
+def checked_sides(noise_size: Sequence[int]) -> tuple[int, int]:
+    """``noise_size`` as plain numbers."""
     sides = tuple(int(side) for side in noise_size)
     if len(sides) != 2 or not 1 <= sides[0] <= sides[1] <= REFERENCE_SIZE:  # noqa: PLR2004
         msg = (

@@ -12,9 +12,7 @@ from anomalib_fsad.models.components import flat_cosine_distance
 
 def scale_distances(teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
     """``1 - cos(vec u_k, vec s_k)`` of each image and scale: B x S."""
-    return torch.stack(
-        [flat_cosine_distance(u.float(), s.float()) for u, s in zip(teacher, student, strict=True)], dim=1
-    )
+    return torch.stack([flat_cosine_distance(u, s) for u, s in zip(teacher, student, strict=True)], dim=1)
 
 
 def relative_entropy(weights: Tensor) -> Tensor:
@@ -43,7 +41,7 @@ class ContrastiveDistillationLoss(nn.Module):
     Example:
         >>> import torch
         >>> s = [torch.eye(4).view(1, 1, 4, 4)]
-        >>> ContrastiveDistillationLoss()(clean=s, noisy=[-s[0]], student=s)
+        >>> ContrastiveDistillationLoss()(clean=s, noisy=[-s[0]], student=s)["loss"]
         tensor(0.)
     """
 
@@ -57,8 +55,8 @@ class ContrastiveDistillationLoss(nn.Module):
         noisy: Sequence[Tensor],
         student: Sequence[Tensor],
         log_weights: Tensor | None = None,
-    ) -> Tensor:
-        """Compute the loss.
+    ) -> dict[str, Tensor]:
+        """The loss, its parts, and how evenly the scales are weighed: 1 all alike, 0 collapsed onto one of them.
 
         Args:
             clean: u, the teacher's features of the clean images, a B x C_k x H_k x W_k tensor a scale.
@@ -69,10 +67,12 @@ class ContrastiveDistillationLoss(nn.Module):
         pull = scale_distances(clean, student)
         push = scale_distances(noisy, student)
         if log_weights is None:
-            return _ratio(pull, push)
+            return _parts(pull, push)
         log_weights = log_weights.float()
         weights = log_weights.exp()
-        return _ratio(weights * pull, weights * push) + self.collapse_penalty * divergence_from_even(log_weights)
+        parts = _parts(weights * pull, weights * push)
+        penalty = self.collapse_penalty * divergence_from_even(log_weights)
+        return {**parts, "loss": parts["loss"] + penalty, "scale_entropy": relative_entropy(weights)}
 
 
 def divergence_from_even(log_weights: Tensor) -> Tensor:
@@ -80,5 +80,7 @@ def divergence_from_even(log_weights: Tensor) -> Tensor:
     return -log_weights.mean() - math.log(log_weights.shape[1])
 
 
-def _ratio(pull: Tensor, push: Tensor) -> Tensor:
-    return pull.sum(1).mean() / push.sum(1).mean().clamp(min=1e-8)
+def _parts(pull: Tensor, push: Tensor) -> dict[str, Tensor]:
+    """``pull / push`` and both, each the batch's mean of the scales' sum."""
+    near, far = pull.sum(1).mean(), push.sum(1).mean()
+    return {"loss": near / far.clamp(min=1e-8), "pull": near, "push": far}

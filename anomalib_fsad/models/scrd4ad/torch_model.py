@@ -6,29 +6,22 @@ from typing import Literal, NamedTuple
 
 import torch
 from anomalib.data import InferenceBatch
-from anomalib.models.components.backbone import get_decoder
-from anomalib.models.image.reverse_distillation.components import get_bottleneck_layer
 from torch import Tensor, nn
 
 from anomalib_fsad.models.components import (
     STRIDE,
+    ImageScore,
     Teacher,
     check_images,
+    embedding_of,
     gaussian_blur,
+    image_score,
     pixel_cosine_distance,
+    student_of,
     summed_map,
 )
 
-BOTTLENECK_WIDTH = {
-    "wide_resnet50_2": {"width_per_group": 128},
-    "wide_resnet101_2": {"width_per_group": 128},
-    "resnext50_32x4d": {"groups": 32, "width_per_group": 4},
-    "resnext101_32x8d": {"groups": 32, "width_per_group": 8},
-}
-"""RD4AD builds the bottleneck's blocks as wide as the teacher's; anomalib leaves them at ResNet-50's width."""
-
 ScaleWeighting = Literal["outside", "none"]
-ImageScore = Literal["mean", "max"]
 
 
 class Distillation(NamedTuple):
@@ -45,9 +38,9 @@ class SCRD4ADModel(nn.Module):
 
     Args:
         backbone: the teacher; the student mirrors it.
-        pre_trained: ``True`` downloads the teacher's weights, a path loads a local file, ``False`` leaves it random.
+        pre_trained: where the teacher's weights come from; see ``Teacher``.
         scale_weighting: ``outside`` weighs loss and map by the head's weights, ``none`` counts each scale once.
-        image_score: how the map becomes the image's score.
+        score: how the map becomes the image's score.
         sigma: of the map's Gaussian, in pixels.
 
     Example:
@@ -62,18 +55,18 @@ class SCRD4ADModel(nn.Module):
         backbone: str = "wide_resnet50_2",
         pre_trained: bool | str | Path = True,
         scale_weighting: ScaleWeighting = "outside",
-        image_score: ImageScore = "mean",
+        score: ImageScore = "mean",
         sigma: float = 4.0,
     ) -> None:
         super().__init__()
-        architecture = backbone.split(".", maxsplit=1)[0]
-        self.decoder = _student(architecture, backbone)
-        self.bottleneck = one_class_embedding(architecture)
-        self.teacher = Teacher(backbone, stages=(1, 2, 3), pre_trained=pre_trained)
-        self.scale_head = nn.Linear(2 * self.teacher.channels[-1], len(self.teacher.channels))
+        self.teacher = Teacher(backbone, strides=(4, 8, 16), pre_trained=pre_trained)
+        channels = self.teacher.channels
+        self.bottleneck = embedding_of(backbone, channels)
+        self.decoder = student_of(backbone, 2 * channels[-1], channels)
+        self.scale_head = nn.Linear(2 * channels[-1], len(channels))
         self.weighted = scale_weighting == "outside"
         self.scale_head.requires_grad_(self.weighted)
-        self.image_score = image_score
+        self.image_score = score
         self.sigma = sigma
 
     def forward(self, images: Tensor, noisy: Tensor | None = None) -> Distillation | InferenceBatch:
@@ -93,8 +86,7 @@ class SCRD4ADModel(nn.Module):
         with torch.no_grad():
             check_images(images, "SCRD4AD")
             anomaly_map = gaussian_blur(self.raw_map(images), self.sigma)
-            score = anomaly_map.mean((1, 2, 3)) if self.image_score == "mean" else anomaly_map.amax((1, 2, 3))
-            return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
+            return InferenceBatch(pred_score=image_score(anomaly_map, self.image_score), anomaly_map=anomaly_map)
 
     def distil(self, images: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
         """The teacher's features u, the student's s, and the logarithm of the scales' weights w (B x 3)."""
@@ -104,32 +96,13 @@ class SCRD4ADModel(nn.Module):
 
     def log_scale_weights(self, code: Tensor) -> Tensor:
         """Log of one weight a scale and image, summing to one, from the bottleneck's output: B x 3."""
-        return self.scale_head(code.amax((-2, -1))).log_softmax(dim=1)
+        return self.scale_head(code.amax((-2, -1))).float().log_softmax(dim=1)
 
     def raw_map(self, images: Tensor) -> Tensor:
         """``sum_k w_k up(1 - cos(s_k, u_k))``, not yet blurred: B x 1 x H x W."""
         clean, student, log_weights = self.distil(images)
         distances = [pixel_cosine_distance(s, u) for s, u in zip(student, clean, strict=True)]
         return summed_map(distances, images.shape[-2:], None if log_weights is None else log_weights.exp())
-
-
-def one_class_embedding(architecture: str) -> nn.Module:
-    """RD4AD's bottleneck: the teacher's three scales become one, as wide as its blocks."""
-    bottleneck = get_bottleneck_layer(architecture, **BOTTLENECK_WIDTH.get(architecture, {}))
-    # Carried along from RD4AD and never called: with DDP, an unused parameter is an error.
-    del bottleneck.conv4, bottleneck.bn4
-    return bottleneck
-
-
-def _student(architecture: str, backbone: str) -> nn.Module:
-    try:
-        return get_decoder(architecture)
-    except ValueError as error:
-        msg = (
-            f"backbone={backbone!r} has no mirrored student in anomalib; "
-            "use resnet18, resnet34, resnet50, wide_resnet50_2 or another ResNet."
-        )
-        raise ValueError(msg) from error
 
 
 def _check_trainable(images: Tensor) -> None:

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The support set in the life of a model: found before anything is scored, kept up with the weights, saved."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from anomalib.pre_processing import PreProcessor
+from torch import Tensor
+
+from anomalib_fsad.deploy.threshold import MINIMUM, threshold_from_normals
+from anomalib_fsad.models.components import Detector, SteadyPostProcessor
+from anomalib_fsad.models.d24fad.support import SupportMaps
+from anomalib_fsad.models.d24fad.support_source import datamodule_support, folder_support, training_support
+from anomalib_fsad.models.d24fad.torch_model import D24FADModel
+
+logger = logging.getLogger(__name__)
+
+SHOTS = 4
+"""K, where neither the model, the datamodule nor the checkpoint says."""
+
+REMEMBERED = 64
+"""Supports whose maps validation remembers."""
+
+
+class FewShotDetector(Detector):
+    """A detector that compares with a support set.
+
+    It is that of ``few_shot_source``, the datamodule's, the checkpoint's, or some images of the training split, in this
+    order. With ``threshold="support"``, the threshold too comes from the K normal images: each is scored by the others.
+    """
+
+    not_restored: ClassVar[dict[str, Any]] = {"pre_trained": False, "few_shot_source": None}
+
+    model: D24FADModel
+    k_shot: int | None
+    few_shot_source: str | Path | None
+    threshold: str
+    target_fpr: float
+    _remembered: dict[str, SupportMaps]
+
+    # Finding it ------------------------------------------------------------------------------------------------------
+
+    def on_fit_start(self) -> None:
+        """Find the support before any training, so that what is missing is said first."""
+        self._find_support()
+
+    def on_validation_start(self) -> None:
+        """Describe the support by the present weights."""
+        self._remembered = {}
+        if not self.trainer.sanity_checking and self.trainer.state.fn != "fit":
+            self._find_support()
+        elif len(self.model.support):
+            self.model.encode_support()
+
+    def on_test_start(self) -> None:
+        """Find the support of what is tested."""
+        self._find_support()
+
+    def on_predict_start(self) -> None:
+        """Find the support of what is predicted."""
+        self._find_support()
+
+    def on_validation_epoch_end(self) -> None:
+        """The threshold of the target's normal images replaces that of the validation images."""
+        self._set_threshold()
+
+    def on_fit_end(self) -> None:
+        """Leave a support behind that fits the trained weights."""
+        self.model.encode_support()
+        self._set_threshold()
+
+    @property
+    def shots(self) -> int:
+        """K: what the model was told, else the datamodule, else the checkpoint."""
+        told = getattr(getattr(self._trainer, "datamodule", None), "k_shot", None)
+        return self.k_shot or told or len(self.model.support) or SHOTS
+
+    def _find_support(self) -> None:
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if self.few_shot_source is not None:
+            self.use_support(folder_support(self.few_shot_source, self.shots, self.seed))
+            return
+        images = datamodule_support(datamodule)
+        if images is not None:
+            self._check_count(len(images), "datamodule", f" or --data.k_shot {self.k_shot}")
+            self.use_support(images)
+        elif len(self.model.support):
+            self._check_count(len(self.model.support), "checkpoint", "")
+            self.model.encode_support()
+            self._set_threshold()
+        else:
+            self.use_support(training_support(self._training_dataset(datamodule), self.shots, self.seed))
+
+    def _check_count(self, count: int, whose: str, other: str) -> None:
+        """Refuse a ``k_shot`` that is not what is compared with, and say how it could be."""
+        if self.k_shot not in {None, count}:
+            msg = (
+                f"k_shot={self.k_shot} of the model, but the {whose} holds {count} support images. Pass "
+                f"--model.k_shot {count} (or leave it out) to compare with these, or --model.few_shot_source "
+                f"FOLDER{other} for others."
+            )
+            raise ValueError(msg)
+
+    def _training_dataset(self, datamodule: Any) -> Any:
+        dataset = getattr(datamodule, "train_data", None)
+        if dataset is None:
+            dataset = getattr(self.trainer.train_dataloader, "dataset", None)
+        if dataset is None:
+            msg = (
+                f"{type(self).__name__} has no support images: pass few_shot_source=path/to/folder with "
+                f"k_shot={self.shots} normal images, or a checkpoint that holds some."
+            )
+            raise ValueError(msg)
+        return dataset
+
+    # Using it --------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def use_support(self, images: Sequence[Tensor]) -> None:
+        """Make normal images (3 x H x W in [0, 1], of any sizes) the support of all that is scored from now on.
+
+        Example:
+            >>> import torch
+            >>> from anomalib_fsad import D24FAD
+            >>> model = D24FAD(k_shot=2, backbone="resnet18", pre_trained=False, image_size=64)
+            >>> model.use_support([torch.rand(3, 80, 90), torch.rand(3, 64, 64)])
+            >>> len(model.model.support)
+            2
+        """
+        prepared = [self._prepared(image.to(self.device)[None, None])[0, 0] for image in images]
+        self.model.set_support(torch.stack(prepared))
+        self._set_threshold()
+
+    def _prepared(self, support: Tensor) -> Tensor:
+        """Supports as the pre-processor leaves queries: B x K x 3 x H x W; it only touches ``batch.image`` itself."""
+        transform = self.pre_processor.transform if isinstance(self.pre_processor, PreProcessor) else None
+        if transform is None:
+            return support
+        return transform(support.flatten(0, 1)).unflatten(0, support.shape[:2])
+
+    def _described(self, support: Tensor) -> SupportMaps:
+        """The maps of each query's own supports, B x K x 3 x H x W; a support that comes again is not encoded again."""
+        keys = [hashlib.blake2b(images.cpu().numpy().tobytes(), digest_size=16).hexdigest() for images in support]
+        fresh = {key: place for place, key in enumerate(keys) if key not in self._remembered}
+        if fresh:
+            if len(self._remembered) > REMEMBERED:
+                self._remembered = {}
+                fresh = {key: place for place, key in enumerate(keys)}
+            maps = self.model.describe(self._prepared(support[list(fresh.values())]))
+            for row, key in enumerate(fresh):
+                self._remembered[key] = SupportMaps([m[row] for m in maps.keys], [m[row] for m in maps.values])
+        each = [self._remembered[key] for key in keys]
+        return SupportMaps(
+            *([torch.stack(scale) for scale in zip(*kind, strict=True)] for kind in zip(*each, strict=True))
+        )
+
+    def _set_threshold(self) -> None:
+        """A threshold for the target from its own normal images: each is scored by the other K - 1."""
+        if self.threshold != "support" or not isinstance(self.post_processor, SteadyPostProcessor):
+            return
+        if len(self.model.support) < MINIMUM:
+            if len(self.model.support):
+                logger.warning(
+                    "threshold=support needs two support images or more, and there is one: the threshold is that of "
+                    "the validation images."
+                )
+            return
+        verdicts = self.model.leave_one_out(self.model.support.images.shape[-2:])
+        for name, values in (
+            ("image", [verdict.pred_score.item() for verdict in verdicts]),
+            ("pixel", [verdict.anomaly_map.max().item() for verdict in verdicts]),
+        ):
+            self.post_processor.hold(name, threshold_from_normals(values, self.target_fpr).value, lowest=0.0)
+
+    # Keeping it ------------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save a support that fits the weights saved with it."""
+        if len(self.model.support):
+            self.model.encode_support()
+            self._set_threshold()
+            for prefix, part in (("model.support.", self.model.support), ("post_processor.", self.post_processor)):
+                state = {} if part is None else part.state_dict()
+                checkpoint["state_dict"].update({prefix + name: value for name, value in state.items()})
+        super().on_save_checkpoint(checkpoint)
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: str | Path, *args: Any, **kwargs: Any) -> Any:
+        """Load a model with the support it was saved with, or with that of a ``few_shot_source`` given here."""
+        model = super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
+        model._use_few_shot_source()
+        return model
+
+    def _use_few_shot_source(self) -> None:
+        if self.few_shot_source is not None:
+            self.use_support(folder_support(self.few_shot_source, self.shots, self.seed))
+
+    def to_torch(self, export_root: Path | str, model_file_name: str = "model") -> Path:
+        """Export with anomalib; the support set is in the file."""
+        self._check_exportable()
+        return super().to_torch(export_root, model_file_name)
+
+    def to_onnx(
+        self,
+        export_root: Path | str,
+        model_file_name: str = "model",
+        input_size: tuple[int, int] | None = None,
+        **kwargs: Any,
+    ) -> Path:
+        """Export with anomalib; the support set is in the file."""
+        self._check_exportable()
+        return super().to_onnx(export_root, model_file_name, input_size, **kwargs)
+
+    def _check_exportable(self) -> None:
+        if not len(self.model.support):
+            self._use_few_shot_source()
+        if not len(self.model.support):
+            msg = (
+                f"{type(self).__name__} cannot be exported without a support set: fit it first, pass ckpt_path, or "
+                f"pass few_shot_source=path/to/folder with k_shot={self.shots} normal images."
+            )
+            raise ValueError(msg)
+        logger.info(
+            "Exporting %d support images with the model. Others are put into a checkpoint by: anomalib-fsad enroll "
+            "CKPT FOLDER OUT.ckpt.",
+            len(self.model.support),
+        )
