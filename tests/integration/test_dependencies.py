@@ -115,6 +115,7 @@ def test_constraints_pin_what_is_declared(extra):
 def test_the_pythons_are_the_same_everywhere():
     versions = supported_versions()
     oldest, newest = versions[0], versions[-1]
+    assert f"{sys.version_info.major}.{sys.version_info.minor}" in versions, "tested on a Python that is not promised"
     assert PYPROJECT["project"]["requires-python"] == f">={oldest}"
     assert PYPROJECT["tool"]["mypy"]["python_version"] == oldest
     assert PYPROJECT["tool"]["ruff"]["target-version"] == f"py{oldest.replace('.', '')}"
