@@ -143,7 +143,7 @@ def measure(
             for name, (model, datamodule) in models.items():
                 try:
                     exported[name] = openvino(model, datamodule, images, Path(folder) / name)
-                except Exception as error:  # noqa: PERF203 - one model's export may fail; the others still count
+                except Exception as error:
                     print(f"{name}: OpenVINO failed: {type(error).__name__}: {error}", file=sys.stderr)
             for form in OPENVINO:
                 runs = {name: forms_of[form] for name, forms_of in exported.items()}

@@ -3,7 +3,7 @@
 
 import json
 import platform
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     versions = {"anomalib_fsad": anomalib_fsad.__version__, **{name: version(name) for name in PACKAGES}}
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     return {
-        "finished": datetime.now(tz=timezone.utc).isoformat(timespec="seconds"),
+        "finished": datetime.now(tz=UTC).isoformat(timespec="seconds"),
         **versions,
         "python": platform.python_version(),
         "device": gpu or f"{processor()}, {torch.get_num_threads()} thread(s)",
