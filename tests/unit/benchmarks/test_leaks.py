@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.leaks import NO_BLUR, SIGMA, compare, first_of_each, markdown, scores_across, scores_each
+from benchmarks.accuracy.leaks import NO_BLUR, SIGMA, compare, first_of_each, markdown, scores_across, scores_each
 
 
 @pytest.fixture

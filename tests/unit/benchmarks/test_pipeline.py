@@ -37,8 +37,8 @@ def benchmark(tmp_path, monkeypatch):
 
 
 def test_our_models_and_anomalibs_have_the_same_metrics(benchmark, tmp_path):
-    from benchmarks.reading import read_results
-    from benchmarks.summary import summarise
+    from anomalib_fsad.compare.reading import read_results
+    from anomalib_fsad.compare.summary import summarise
 
     ours, theirs = benchmark("quick_d24fad", [0, 1]), benchmark("quick_padim", [0])
     assert len(ours) == 2

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from anomalib_fsad.plugin import register
-from benchmarks.cells import Overrides, read_cells
-from benchmarks.speed import (
+from anomalib_fsad.compare.cells import Overrides, read_cells
+from benchmarks.speed.models import (
     OPENVINO,
     _training_batch,
     eager,

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anomalib_fsad import SCRD4AD
-from benchmarks.d24fad_speed import peak_tensor_mb
-from benchmarks.scrd4ad_noise import cost
+from benchmarks.speed.d24fad import peak_tensor_mb
+from benchmarks.speed.noise import cost
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -3,7 +3,7 @@
 
 import pytest
 
-from benchmarks.vmamba_scan import measure_network
+from benchmarks.speed.vmamba import measure_network
 
 
 @pytest.mark.slow

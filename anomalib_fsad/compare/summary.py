@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmarks.reading import COSTS, METRICS, OURS, Results, Scores
-from benchmarks.resampling import DRAWS, Array, draw_counts, interval, mean_of, resampled_metrics
+from anomalib_fsad.compare.reading import COSTS, METRICS, OURS, Results, Scores
+from anomalib_fsad.compare.resampling import DRAWS, Array, draw_counts, interval, mean_of, resampled_metrics
 
 MAIN = "image_AUROC"
 

@@ -23,11 +23,11 @@ from scipy.ndimage import gaussian_filter
 from torchmetrics.functional.classification import binary_auroc
 
 from anomalib_fsad.plugin import register
-from benchmarks.building import build_model
-from benchmarks.cells import Cell, read_cells
-from benchmarks.metrics import to_unit
-from benchmarks.options import add_cell_options, overrides
-from benchmarks.report import pm, table
+from anomalib_fsad.compare.building import build_model
+from anomalib_fsad.compare.cells import Cell, read_cells
+from anomalib_fsad.compare.metrics import to_unit
+from anomalib_fsad.compare.options import add_cell_options, overrides
+from anomalib_fsad.compare.report import pm, table
 
 Maps = NDArray[np.float32]
 Labels = NDArray[np.int64]

@@ -25,7 +25,7 @@ from anomalib_fsad.data.phantom.generate import make_phantom
 from anomalib_fsad.data.phantom.organs import ORGANS
 from anomalib_fsad.models.scrd4ad.simplex import fractal_noise
 from anomalib_fsad.models.scrd4ad.spoil import noise_patches
-from benchmarks.d24fad_speed import seconds
+from benchmarks.speed.d24fad import seconds
 
 RESULTS = Path(__file__).parent / "results"
 SIDES = (31, 64, 128)

@@ -6,8 +6,8 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 
-from benchmarks.reading import OURS
-from benchmarks.summary import MAIN
+from anomalib_fsad.compare.reading import OURS
+from anomalib_fsad.compare.summary import MAIN
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -106,7 +106,7 @@ def draw_forms(speed: pd.DataFrame, summary: pd.DataFrame, setting: str, file: P
 
     Args:
         speed: of ``benchmarks.speed``.
-        summary: of ``benchmarks.report``.
+        summary: of ``anomalib_fsad.compare.report``.
         setting: of the accuracies.
         file: where the picture goes.
     """

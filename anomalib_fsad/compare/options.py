@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.cells import EVALUATIONS, Overrides
+from anomalib_fsad.compare.cells import EVALUATIONS, Overrides
 
 
 def add_cell_options(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Run anomalib benchmark files as cells that survive interruption, with every metric and each image's score.
 
-    python -m benchmarks.run configs/benchmark/few_shot_*.yaml --root ./datasets/medical --weights ./weights \
+    python -m anomalib_fsad.compare.run configs/benchmark/few_shot_*.yaml --root ./datasets/medical --weights ./weights \
         --out results/bench
 
 Start it again to go on where it stopped. ``--shard 2/8`` runs the third eighth, for an array of cluster jobs.
@@ -19,9 +19,9 @@ import torch
 from tqdm import tqdm
 
 from anomalib_fsad.plugin import register
-from benchmarks.cells import Cell, read_cells
-from benchmarks.options import add_cell_options, overrides
-from benchmarks.store import Store
+from anomalib_fsad.compare.cells import Cell, read_cells
+from anomalib_fsad.compare.options import add_cell_options, overrides
+from anomalib_fsad.compare.store import Store
 
 SECONDS_BETWEEN_COUNTS = 1
 
@@ -73,7 +73,7 @@ def run(cells: list[Cell], store: Store, accelerator: str, weights: Path | None,
     """Run what is not finished, by anomalib's runners, and return what failed."""
     from anomalib.pipelines.components.runners import ParallelRunner, SerialRunner
 
-    from benchmarks.job import CellGenerator
+    from anomalib_fsad.compare.job import CellGenerator
 
     generator: Any = CellGenerator(store, accelerator, weights)
     at_once = jobs or (torch.cuda.device_count() if accelerator == "cuda" else 1)

@@ -26,7 +26,7 @@ def write_cell(
     evaluation: str = "held_out",
     **more: float,
 ) -> None:
-    """What benchmarks.run leaves of a cell."""
+    """What anomalib_fsad.compare.run leaves of a cell."""
     scores, auroc = PAIRS[kind]
     cells = folder / "cells"
     cells.mkdir(parents=True, exist_ok=True)

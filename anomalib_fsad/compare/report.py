@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Result files -> tables (markdown, csv) and plots (png).
 
-python -m benchmarks.report results/bench --out results/report
-python -m benchmarks.report runs/benchmark/*/results.csv --out results/report
-python -m benchmarks.report results/bench --out benchmarks/figures --into benchmarks/RESULTS.md
+python -m anomalib_fsad.compare.report results/bench --out results/report
+python -m anomalib_fsad.compare.report runs/benchmark/*/results.csv --out results/report
+python -m anomalib_fsad.compare.report results/bench --out benchmarks/figures --into benchmarks/RESULTS.md
 """
 
 import argparse
@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.reading import COSTS, METRICS, OURS, Results, read_results
-from benchmarks.resampling import DRAWS
-from benchmarks.summary import MAIN, by_target, leak_worth, summarise
+from anomalib_fsad.compare.reading import COSTS, METRICS, OURS, Results, read_results
+from anomalib_fsad.compare.resampling import DRAWS
+from anomalib_fsad.compare.summary import MAIN, by_target, leak_worth, summarise
 
 NONE = "-"
-BEGIN, END = "<!-- tables: written by benchmarks.report -->", "<!-- end of tables -->"
+BEGIN, END = "<!-- tables: written by anomalib_fsad.compare.report -->", "<!-- end of tables -->"
 
 LEGEND = (
     "Per cent. ± is the standard deviation over seeds (of the mean over targets); [ ] the 95 % interval when the test "
@@ -142,11 +142,11 @@ def put_into(document: Path, tables: str) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", nargs="+", type=Path, help="folders of benchmarks.run, results.csv of anomalib's")
+    parser.add_argument("results", nargs="+", type=Path, help="folders of anomalib_fsad.compare.run, results.csv of anomalib's")
     parser.add_argument("--out", type=Path, required=True, help="folder for report.md, summary.csv and the plots")
     parser.add_argument("--into", type=Path, help="put the tables into this document instead of report.md")
     options = parser.parse_args(arguments)
-    from benchmarks.plots import draw_plots
+    from anomalib_fsad.compare.plots import draw_plots
 
     results = read_results(options.results)
     options.out.mkdir(parents=True, exist_ok=True)

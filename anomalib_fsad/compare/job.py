@@ -19,11 +19,11 @@ from anomalib.models import AnomalibModule
 from anomalib.pipelines.components import Job, JobGenerator
 from lightning.pytorch import seed_everything
 
-from benchmarks.building import build_model
-from benchmarks.cells import Cell
-from benchmarks.metrics import image_metrics, pixel_metrics
-from benchmarks.recorder import Recorder, peak_memory_mib, reset_peak_memory
-from benchmarks.store import Store, environment
+from anomalib_fsad.compare.building import build_model
+from anomalib_fsad.compare.cells import Cell
+from anomalib_fsad.compare.metrics import image_metrics, pixel_metrics
+from anomalib_fsad.compare.recorder import Recorder, peak_memory_mib, reset_peak_memory
+from anomalib_fsad.compare.store import Store, environment
 
 MONITOR = "val_image_AUROC"
 

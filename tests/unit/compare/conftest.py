@@ -7,7 +7,7 @@ from timm.models import _registry
 
 @pytest.fixture(autouse=True)
 def timm_weight_table():
-    """``benchmarks.weights`` names local files in timm's table of weight sources."""
+    """``anomalib_fsad.compare.weights`` names local files in timm's table of weight sources."""
     table = _registry._model_pretrained_cfgs
     before = {name: source.file for name, source in table.items()}
     yield

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m benchmarks.vmamba_scan``: the selective scan against the plain loop, and VMamba-Tiny exported.
+"""``python -m benchmarks.speed vmamba``: the selective scan against the plain loop, and VMamba-Tiny exported.
 
 Writes ``vmamba_scan.{csv,png}``, ``vmamba_network.csv`` and both as ``vmamba_scan.md`` under ``benchmarks/results``.
 """
@@ -8,6 +8,7 @@ import argparse
 import tempfile
 import time
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 from anomalib_fsad.models.vmamba import VMamba
 from anomalib_fsad.models.vmamba.scan import scan_chunked, scan_plain
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 STAGES = {4096: 192, 1024: 384, 256: 768, 64: 1536}
 """Steps and channels of VMamba-Tiny's four stages at 256 pixels."""
 K, N = 4, 16
@@ -230,7 +231,7 @@ def write(scans: pd.DataFrame, networks: pd.DataFrame) -> None:
     figure.savefig(RESULTS / "vmamba_scan.png", dpi=120)
     (RESULTS / "vmamba_scan.md").write_text(
         "# The selective scan, and VMamba-Tiny as a whole\n\n"
-        f"`python -m benchmarks.vmamba_scan`, {torch.get_num_threads()} thread(s), torch {torch.__version__}. "
+        f"`python -m benchmarks.speed vmamba`, {torch.get_num_threads()} thread(s), torch {torch.__version__}. "
         "One image; L and channels are those of the network's four stages at 256 pixels.\n\n"
         f"{_table(scans)}\n\n![time and memory](vmamba_scan.png)\n\n"
         "## The network, exported by anomalib\n\n"
@@ -244,17 +245,13 @@ def _table(frame: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure all."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed vmamba", description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3, help="the best of so many is reported")
-    repeats = parser.parse_args().repeats
+    repeats = parser.parse_args(arguments).repeats
     scans = [measure_scan(name, length, repeats) for length in sorted(STAGES) for name in SCANS]
     scans += [row for length in sorted(STAGES) for row in measure_cuda(length, repeats)]
     networks = [measure_network(size, repeats) for size in (224, 256)]
     write(pd.DataFrame(scans), pd.DataFrame(networks))
     print((RESULTS / "vmamba_scan.md").read_text())
-
-
-if __name__ == "__main__":
-    main()

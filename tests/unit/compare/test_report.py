@@ -2,10 +2,10 @@
 import pandas as pd
 import pytest
 
-from benchmarks.reading import read_results
-from benchmarks.report import BEGIN, END, main, markdown, put_into
-from benchmarks.summary import by_target, leak_worth, summarise
-from tests.unit.benchmarks.made_up import write_cell
+from anomalib_fsad.compare.reading import read_results
+from anomalib_fsad.compare.report import BEGIN, END, main, markdown, put_into
+from anomalib_fsad.compare.summary import by_target, leak_worth, summarise
+from tests.unit.compare.made_up import write_cell
 
 
 @pytest.fixture

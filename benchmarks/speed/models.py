@@ -29,11 +29,11 @@ from anomalib.models import AnomalibModule
 from lightning.fabric.utilities import move_data_to_device
 
 from anomalib_fsad.plugin import register
-from benchmarks.building import build_model
-from benchmarks.cells import Cell, read_cells
-from benchmarks.options import add_cell_options, overrides
-from benchmarks.report import NONE, table
-from benchmarks.store import environment
+from anomalib_fsad.compare.building import build_model
+from anomalib_fsad.compare.cells import Cell, read_cells
+from anomalib_fsad.compare.options import add_cell_options, overrides
+from anomalib_fsad.compare.report import NONE, table
+from anomalib_fsad.compare.store import environment
 
 Run = Callable[[], Any]
 
@@ -211,7 +211,7 @@ def main(arguments: list[str] | None = None) -> None:
     add("--out", type=Path, required=True, help="folder for speed.csv, speed.md and speed.png")
     add("--batch_size", type=int, default=8)
     add("--rounds", type=int, default=10)
-    add("--accuracy", type=Path, help="summary.csv of benchmarks.report, for the plot of accuracy against latency")
+    add("--accuracy", type=Path, help="summary.csv of anomalib_fsad.compare.report, for the plot of accuracy against latency")
     add("--setting", default="one class", help="of the accuracies: 'one class' or 'K = 4'")
     options = parser.parse_args(arguments)
     if options.image_size is None:
@@ -232,7 +232,7 @@ def main(arguments: list[str] | None = None) -> None:
     (options.out / "speed.md").write_text(f"{title}\n\n{markdown(rows)}\n")
     print(f"{title}\n\n{markdown(rows)}")
     if options.accuracy is not None:
-        from benchmarks.plots import draw_forms
+        from anomalib_fsad.compare.plots import draw_forms
 
         draw_forms(rows, pd.read_csv(options.accuracy), options.setting, options.out / "speed.png")
 

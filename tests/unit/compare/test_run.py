@@ -10,8 +10,8 @@ import pytest
 import torch
 from torchmetrics.functional.classification import binary_f1_score
 
-from benchmarks.run import main
-from benchmarks.weights import find_weights, untrained_weights, use_weights
+from anomalib_fsad.compare.run import main
+from anomalib_fsad.compare.weights import find_weights, untrained_weights, use_weights
 
 CONFIGS = Path(__file__).parents[3] / "configs" / "benchmark"
 

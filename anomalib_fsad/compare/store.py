@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 import anomalib_fsad
-from benchmarks.cells import Cell
+from anomalib_fsad.compare.cells import Cell
 
 PACKAGES = ("anomalib", "lightning", "torch", "timm", "torchmetrics")
 

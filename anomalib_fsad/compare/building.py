@@ -8,8 +8,8 @@ from typing import Any
 import timm
 from anomalib.models import AnomalibModule
 
-from benchmarks.cells import Cell, find_model
-from benchmarks.weights import UNTRAINED, find_weights, untrained_weights, use_weights
+from anomalib_fsad.compare.cells import Cell, find_model
+from anomalib_fsad.compare.weights import UNTRAINED, find_weights, untrained_weights, use_weights
 
 
 def build_model(cell: Cell, weights: Path | None, scratch: Path, **components: Any) -> tuple[AnomalibModule, str]:

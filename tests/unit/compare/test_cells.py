@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from anomalib_fsad.plugin import register
-from benchmarks.cells import Overrides, read_cells
+from anomalib_fsad.compare.cells import Overrides, read_cells
 
 CONFIGS = Path(__file__).parents[3] / "configs" / "benchmark"
 FEW_SHOT = CONFIGS / "few_shot_d24fad.yaml"
@@ -79,7 +79,7 @@ def test_every_file_names_arguments_that_exist(file):
 
     import anomalib.data
 
-    from benchmarks.cells import find_model
+    from anomalib_fsad.compare.cells import find_model
 
     content = yaml.safe_load(file.read_text())
     benchmark = content["benchmark"]

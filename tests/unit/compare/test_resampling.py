@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.metrics import image_metrics, pixel_metrics, to_unit
-from benchmarks.resampling import draw_counts, interval, resampled_metrics
+from anomalib_fsad.compare.metrics import image_metrics, pixel_metrics, to_unit
+from anomalib_fsad.compare.resampling import draw_counts, interval, resampled_metrics
 
 METRICS = ["image_AUROC", "image_AP", "image_F1Max", "image_SpecAt95Recall"]
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Result files -> one table of cells, and the scores behind them.
 
-Read are folders written by ``benchmarks.run`` and ``results.csv`` files of anomalib's own benchmark, which hold the
+Read are folders written by ``anomalib_fsad.compare.run`` and ``results.csv`` files of anomalib's own benchmark, which hold the
 metrics of anomalib's default evaluator and no scores of single images, hence no intervals.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.cells import EVALUATIONS, KEY, ONE_CLASS
+from anomalib_fsad.compare.cells import EVALUATIONS, KEY, ONE_CLASS
 
 OURS = ("D24FAD", "SCRD4AD", "PDD")
 
@@ -62,7 +62,7 @@ def read_results(paths: Sequence[Path]) -> Results:
             continue
         files = sorted((path / "cells").glob("*.json"))
         if not files:
-            msg = f"{str(path)!r} is no csv of anomalib's benchmark, nor a folder of finished cells of benchmarks.run."
+            msg = f"{str(path)!r} is no csv of anomalib's benchmark, nor a folder of finished cells of anomalib_fsad.compare.run."
             raise FileNotFoundError(msg)
         for file in files:
             if file.with_suffix(".npz").is_file():
