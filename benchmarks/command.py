@@ -7,24 +7,29 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 
-def dispatch(group: str, summaries: Mapping[str, str], arguments: Sequence[str] | None = None) -> int:
-    """Call the ``main`` of ``benchmarks.<group>.<name>``; nothing else is imported.
+def chosen(group: str, summaries: Mapping[str, str], arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The first argument, one of some names, and the rest; ``--help`` lists the names.
 
     Args:
         group: a package of this folder.
-        summaries: name of a module -> what it answers, in one line.
-        arguments: of the command line; the process's by default.
-
-    Returns:
-        The exit status.
+        summaries: a name -> what it answers, in one line.
+        arguments: of the command line.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(
-        prog=f"python -m benchmarks.{group}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="\n".join(["names:", *(f"  {name:<15}{summary}" for name, summary in summaries.items())])
-        + f"\n\npython -m benchmarks.{group} NAME --help tells the options.",
+    names = [f"  {name:<15}{summary}" for name, summary in summaries.items()]
+    parser = parser_of(f"{group}", "What to measure:\n" + "\n".join(names))
+    parser.epilog = f"{parser.prog} NAME --help tells the options."
+    parser.add_argument("name", metavar="NAME", choices=list(summaries), help="one of the above")
+    return parser.parse_args(arguments[:1]).name, list(arguments[1:])
+
+
+def dispatch(group: str, summaries: Mapping[str, str]) -> int:
+    """Call the ``main`` of ``benchmarks.<group>.<name>``, with the process's arguments; returns the exit status."""
+    name, rest = chosen(group, summaries, sys.argv[1:])
+    return import_module(f"benchmarks.{group}.{name}").main(rest) or 0
+
+
+def parser_of(name: str, about: str | None) -> argparse.ArgumentParser:
+    """A parser that shows a module's docstring as it stands."""
+    return argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", metavar="NAME", choices=summaries, help="what to measure")
-    options = parser.parse_args(given[:1])
-    return import_module(f"benchmarks.{group}.{options.name}").main(given[1:]) or 0

@@ -1,53 +1,105 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model of a cell, as anomalib's benchmark would build it, at the size and with the weights of the comparison."""
+"""A model as anomalib's benchmark would build it, at the size and with the teacher of the comparison."""
 
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import timm
 from anomalib.models import AnomalibModule
 
-from anomalib_fsad.compare.cells import Cell, find_model
-from anomalib_fsad.compare.weights import UNTRAINED, find_weights, untrained_weights, use_weights
+from anomalib_fsad.compare.weights import UNTRAINED, find_weights, known_to_timm, untrained_weights, use_weights
 
 
-def build_model(cell: Cell, weights: Path | None, scratch: Path, **components: Any) -> tuple[AnomalibModule, str]:
+class Teachers(NamedTuple):
+    """Where the weights of every model's frozen network are from.
+
+    Attributes:
+        pre_trained: ``False`` leaves them untrained, ``True`` has every model find its own (an installed package, else
+            the hub); a weight file, or a folder with one for each backbone, serves all.
+        scratch: where untrained weights are kept, so that all models of a seed share them.
+    """
+
+    pre_trained: bool | Path
+    scratch: Path
+
+    @property
+    def name(self) -> str:
+        """For a row of results."""
+        if isinstance(self.pre_trained, Path):
+            return self.pre_trained.name
+        return "pre-trained" if self.pre_trained else UNTRAINED
+
+    def file(self, backbone: str, seed: int) -> Path | None:
+        """A backbone's weights; ``None`` where the model is to find them, or to draw them, by itself."""
+        if self.pre_trained is True:
+            return None
+        if isinstance(self.pre_trained, Path):
+            return self.pre_trained if self.pre_trained.is_file() else find_weights(self.pre_trained, backbone)
+        return untrained_weights(self.scratch, backbone, seed) if known_to_timm(backbone) else None
+
+
+def find_model(class_path: str) -> type[AnomalibModule]:
+    """A model's class by its name, as anomalib's benchmark finds it."""
+    import anomalib.models
+
+    name = class_path.rsplit(".", maxsplit=1)[-1]
+    if not hasattr(anomalib.models, name):
+        msg = f"class_path: {class_path} is no model that anomalib knows; known are {sorted(anomalib.models.__all__)}."
+        raise ValueError(msg)
+    return getattr(anomalib.models, name)
+
+
+def arguments_of(class_path: str) -> dict[str, inspect.Parameter]:
+    """The init arguments of a model."""
+    return dict(inspect.signature(find_model(class_path).__init__).parameters)
+
+
+def build_model(
+    config: dict[str, Any], image_size: int | None, teachers: Teachers, seed: int, **components: Any
+) -> tuple[AnomalibModule, str]:
     """Build it.
 
     Args:
-        cell: says which and how.
-        weights: folder of ImageNet weights; ``None`` leaves the teacher untrained.
-        scratch: where untrained weights are kept.
+        config: ``class_path`` and ``init_args``.
+        image_size: for every model alike; ``None`` leaves each its own.
+        teachers: their weights.
+        seed: of untrained ones.
         components: evaluator and the like.
 
     Returns:
         The model, and where its teacher's weights are from.
     """
-    model_class = find_model(cell.model_config["class_path"])
-    accepted = inspect.signature(model_class.__init__).parameters
-    given = {**cell.model_config.get("init_args", {}), **components}
-    size = cell.training["image_size"]
-    if size is not None and "image_size" not in accepted:
-        given["pre_processor"] = model_class.configure_pre_processor((size, size))
-    named = "teachers" if "teachers" in accepted else "backbone"
-    if named not in accepted:
+    model_class, accepted = find_model(config["class_path"]), arguments_of(config["class_path"])
+    given = {**config.get("init_args", {}), **components}
+    if image_size is not None and "image_size" not in accepted:
+        given["pre_processor"] = model_class.configure_pre_processor((image_size, image_size))
+    backbones = list(_backbones(given, accepted))
+    if not backbones:
         return model_class(**given), "its own"
-    backbones = given.get(named, accepted[named].default)
-    backbones = [backbones] if isinstance(backbones, str) else list(backbones)
-    files = [_weight_file(name, weights, scratch, cell.seed) for name in backbones]
-    if named == "teachers":
-        given["pre_trained"] = [False if file is None else str(file) for file in files]
-    else:
-        use_weights(backbones[0], files[0])
-        if "pre_trained" in accepted:
-            given["pre_trained"] = True
-    return model_class(**given), UNTRAINED if weights is None else ", ".join(file.name for file in files)
+    files = [teachers.file(name, seed) for name in backbones]
+    for name, file in zip(backbones, files, strict=True):
+        if file is not None and known_to_timm(name):
+            use_weights(name, file)
+    if "pre_trained" in accepted:
+        # A file by its path for what timm does not know; anything else by its name.
+        ways = [_way(*pair, teachers) for pair in zip(backbones, files, strict=True)]
+        given["pre_trained"] = ways if len(ways) > 1 else ways[0]
+    found = ", ".join(file.name for file in files if file is not None)
+    return model_class(**given), found if found and teachers.pre_trained else teachers.name
 
 
-def _weight_file(backbone: str, weights: Path | None, scratch: Path, seed: int) -> Path | None:
-    """A backbone's weights; ``None`` for an untrained one that timm does not know (VMamba)."""
-    if weights is not None:
-        return find_weights(weights, backbone)
-    architecture = backbone.split(".", maxsplit=1)[0]
-    return untrained_weights(scratch, architecture, seed) if timm.is_model(architecture) else None
+def _backbones(given: dict[str, Any], accepted: dict[str, inspect.Parameter]) -> Iterator[str]:
+    """The names of a model's frozen networks, in whatever argument they stand."""
+    for argument in ("teachers", "backbone"):
+        if argument in accepted:
+            names = given.get(argument, accepted[argument].default)
+            yield from [names] if isinstance(names, str) else names
+            return
+
+
+def _way(backbone: str, file: Path | None, teachers: Teachers) -> bool | str:
+    """A model's ``pre_trained`` for one of its networks."""
+    if file is None:
+        return teachers.pre_trained is True
+    return True if known_to_timm(backbone) else str(file)

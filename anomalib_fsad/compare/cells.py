@@ -2,7 +2,6 @@
 """From anomalib's benchmark files to cells: one model, protocol, target, K, seed and way of evaluating each."""
 
 import hashlib
-import inspect
 import json
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
@@ -11,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from anomalib_fsad.compare.building import arguments_of
+from anomalib_fsad.registry import MODELS
 
 EVALUATIONS = {"held_out": "held_out", "as_published": "same_as_test"}
 """How threshold and checkpoint are chosen, and what MedicalFewShot calls it."""
@@ -69,6 +71,7 @@ class Cell:
 class Overrides:
     """What the command line puts in place of a file's values; ``None`` leaves them."""
 
+    models: Sequence[str] | None = None
     root: str | None = None
     targets: Sequence[str] | None = None
     k_shots: Sequence[int] | None = None
@@ -79,7 +82,12 @@ class Overrides:
     image_size: int | None = None
     max_epochs: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
-    """``{"data.<argument>": value, "model.<argument>": value}``."""
+    """``{"data.<argument>": value, "model.<argument>": value}``; the latter for the models that take it."""
+
+    def of(self, part: str) -> dict[str, Any]:
+        """The options of ``data`` or ``model``, by their names alone."""
+        named = ((*option.partition(".")[::2], value) for option, value in self.options.items())
+        return {name: value for where, name, value in named if where == part}
 
 
 def read_cells(files: Iterable[Path], overrides: Overrides) -> list[Cell]:
@@ -87,7 +95,17 @@ def read_cells(files: Iterable[Path], overrides: Overrides) -> list[Cell]:
     cells = [cell for file in files for cell in file_cells(yaml.safe_load(file.read_text()), overrides)]
     order = {evaluation: place for place, evaluation in enumerate(EVALUATIONS)}
     unique = {cell.name: cell for cell in cells}
+    _refuse_idle(overrides.options, cells)
     return sorted(unique.values(), key=lambda c: (c.seed, order[c.evaluation], c.protocol == ONE_CLASS, c.k_shot))
+
+
+def _refuse_idle(options: dict[str, Any], cells: Sequence[Cell]) -> None:
+    """An option of the model must be one of some model's, whatever the others take."""
+    for option in options:
+        where, _, name = option.partition(".")
+        if where == "model" and not any(name in cell.model_config["init_args"] for cell in cells):
+            msg = f"--set {option}: none of the models {sorted({cell.model for cell in cells})} takes {name!r}."
+            raise ValueError(msg)
 
 
 def file_cells(content: dict[str, Any], overrides: Overrides) -> list[Cell]:
@@ -99,6 +117,8 @@ def file_cells(content: dict[str, Any], overrides: Overrides) -> list[Cell]:
     model.pop("visualizer", None)  # nothing is drawn here
     seeds = _values(data.pop("support_seed", None)) or _values(benchmark.get("seed", 0))
     benchmark["seed"] = {"grid": list(overrides.seeds or seeds)}
+    if overrides.models:
+        benchmark["model"]["class_path"] = {"grid": list(overrides.models)}
     if overrides.targets:
         data["target"] = {"grid": list(overrides.targets)}
     if overrides.k_shots and data.get("protocol") != ONE_CLASS:
@@ -106,16 +126,17 @@ def file_cells(content: dict[str, Any], overrides: Overrides) -> list[Cell]:
     if overrides.root is not None:
         data["root"] = overrides.root
     data["val"] = {"grid": [EVALUATIONS[evaluation] for evaluation in overrides.evaluations]}
-    for option, value in overrides.options.items():
-        where, _, name = option.partition(".")
-        {"data": data, "model": model}[where][name] = value
+    data |= overrides.of("data")
     return [_cell(combination, overrides) for combination in get_iterator_from_grid_dict(benchmark)]
 
 
 def _cell(config: dict[str, Any], overrides: Overrides) -> Cell:
     """One combination, with the seed put wherever one is taken."""
     data, model = config["data"]["init_args"], config["model"].get("init_args", {})
-    accepted = _arguments(config["model"]["class_path"])
+    name = config["model"]["class_path"].split(".")[-1]
+    accepted = arguments_of(config["model"]["class_path"])
+    if overrides.models:  # a file's arguments are those of its own models
+        model = {argument: value for argument, value in model.items() if argument in accepted}
     seed = config["seed"]
     data |= {"seed": seed, "support_seed": seed}
     wanted = {
@@ -125,14 +146,15 @@ def _cell(config: dict[str, Any], overrides: Overrides) -> Cell:
         "teachers": None if overrides.backbone is None else [overrides.backbone],
         "image_size": overrides.image_size,
         "max_epochs": overrides.max_epochs,
-        # D24FAD: as many references as the data shows.
-        "k_shot": data.get("k_shot") if config["model"]["class_path"].endswith("D24FAD") else None,
+        # Ours: as many supports as the data shows.
+        "k_shot": data.get("k_shot") if name in MODELS else None,
     }
-    model |= {name: value for name, value in wanted.items() if value is not None and name in accepted}
+    wanted = {argument: value for argument, value in wanted.items() if value is not None} | overrides.of("model")
+    model |= {argument: value for argument, value in wanted.items() if argument in accepted}
     config["model"]["init_args"] = model
     training = {name: getattr(overrides, name) for name in ("image_size", "max_epochs", "weights")}
     return Cell(
-        model=config["model"]["class_path"].split(".")[-1],
+        model=name,
         protocol=data.get("protocol", "episodic"),
         target=data.get("target", ""),
         k_shot=int(data.get("k_shot", 4)),
@@ -149,19 +171,3 @@ def _values(given: Any) -> list[Any]:
     if given is None:
         return []
     return list(given["grid"]) if isinstance(given, dict) else [given]
-
-
-def _arguments(class_path: str) -> set[str]:
-    """The init arguments of a model."""
-    return set(inspect.signature(find_model(class_path).__init__).parameters)
-
-
-def find_model(class_path: str) -> type:
-    """A model's class by its name, as anomalib's benchmark finds it."""
-    import anomalib.models
-
-    name = class_path.rsplit(".", maxsplit=1)[-1]
-    if not hasattr(anomalib.models, name):
-        msg = f"class_path: {class_path} is no model that anomalib knows; known are {sorted(anomalib.models.__all__)}."
-        raise ValueError(msg)
-    return getattr(anomalib.models, name)

@@ -19,11 +19,12 @@ from anomalib.models import AnomalibModule
 from anomalib.pipelines.components import Job, JobGenerator
 from lightning.pytorch import seed_everything
 
-from anomalib_fsad.compare.building import build_model
+from anomalib_fsad.compare.building import Teachers, build_model
 from anomalib_fsad.compare.cells import Cell
+from anomalib_fsad.compare.machine import environment
 from anomalib_fsad.compare.metrics import image_metrics, pixel_metrics
 from anomalib_fsad.compare.recorder import Recorder, peak_memory_mib, reset_peak_memory
-from anomalib_fsad.compare.store import Store, environment
+from anomalib_fsad.compare.store import Store
 
 MONITOR = "val_image_AUROC"
 
@@ -35,16 +36,16 @@ class CellJob(Job):
         cell: what to run.
         store: where the result goes.
         accelerator: ``cpu`` or ``cuda``.
-        weights: folder of ImageNet weights; ``None`` leaves the teachers untrained.
+        teachers: the weights that all models share.
     """
 
     name = "cells"
 
-    def __init__(self, cell: Cell, store: Store, accelerator: str, weights: Path | None) -> None:
+    def __init__(self, cell: Cell, store: Store, accelerator: str, teachers: Teachers) -> None:
         self.cell = cell
         self.store = store
         self.accelerator = accelerator
-        self.weights = weights
+        self.teachers = teachers
 
     def run(self, task_id: int | None = None) -> dict[str, Any]:
         """Run the cell; what it prints goes to its log.
@@ -78,8 +79,14 @@ class CellJob(Job):
         reset_peak_memory(device)
         seed_everything(self.cell.seed, workers=True, verbose=False)
         evaluator = Evaluator(val_metrics=[AUROC(fields=["pred_score", "gt_label"], prefix="val_image_")])
-        scratch = self.store.folder / "weights"
-        model, weights = build_model(self.cell, self.weights, scratch, evaluator=evaluator, visualizer=False)
+        model, weights = build_model(
+            self.cell.model_config,
+            self.cell.training["image_size"],
+            self.teachers,
+            self.cell.seed,
+            evaluator=evaluator,
+            visualizer=False,
+        )
         datamodule = get_datamodule(self.cell.data_config)
         recorder = Recorder()
         with TemporaryDirectory() as folder:
@@ -141,10 +148,10 @@ class CellGenerator(JobGenerator):
         """What the runners collect and save by."""
         return CellJob
 
-    def __init__(self, store: Store, accelerator: str, weights: Path | None) -> None:
+    def __init__(self, store: Store, accelerator: str, teachers: Teachers) -> None:
         self.store = store
         self.accelerator = accelerator
-        self.weights = weights
+        self.teachers = teachers
 
     def generate_jobs(  # type: ignore[override]  # a list, so that the runner's progress bar knows its length
         self, args: dict | None = None, previous_stage_result: Any = None
@@ -156,4 +163,4 @@ class CellGenerator(JobGenerator):
             previous_stage_result: not needed.
         """
         del previous_stage_result
-        return [CellJob(cell, self.store, self.accelerator, self.weights) for cell in (args or {}).get("cells", [])]
+        return [CellJob(cell, self.store, self.accelerator, self.teachers) for cell in (args or {}).get("cells", [])]

@@ -1,25 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Command-line options that choose cells, the same for every script here."""
+"""Command-line options that choose cells, the same for every command that runs some."""
 
 import argparse
-import sys
 from pathlib import Path
 
 import yaml
 
+from anomalib_fsad.compare.building import Teachers
 from anomalib_fsad.compare.cells import EVALUATIONS, Overrides
 
 
 def add_cell_options(parser: argparse.ArgumentParser) -> None:
-    """Which cells: benchmark files, and what is put in place of their values."""
+    """What is put in place of a benchmark file's values."""
     add = parser.add_argument
-    add("configs", nargs="+", type=Path, help="benchmark files of anomalib's form, one model each")
+    add("--models", nargs="+", metavar="MODEL", help="names of models, ours or anomalib's, in place of the files'")
     add("--root", help="folder of the data sets, in place of the files' root")
-    add(
-        "--weights",
-        type=Path,
-        help="folder with an ImageNet weight file for each backbone; else teachers are untrained",
-    )
     add("--targets", nargs="+", help="categories to test on, in place of the files'")
     add("--k_shot", nargs="+", type=int, help="numbers of support images, in place of the files'")
     add("--seeds", nargs="+", type=int, help="in place of the files'")
@@ -30,25 +25,56 @@ def add_cell_options(parser: argparse.ArgumentParser) -> None:
         default=["held_out"],
         help="how threshold and checkpoint are chosen",
     )
-    add("--backbone", help="the same for every model")
+    add("--backbone", help="the teacher, the same for every model that has one")
+    add(
+        "--pre_trained",
+        "--pre-trained",
+        type=pre_trained,
+        default=False,
+        metavar="false|true|PATH",
+        help="the teacher's weights, the same for every model: untrained (default), those of an installed package or "
+        "of the hub, or a weight file, or a folder with one for each backbone",
+    )
     add("--image_size", type=int, help="pixels along a side, the same for every model")
     add("--max_epochs", type=int, help="for every model that trains")
     add("--set", nargs="*", default=[], metavar="data.OPTION=VALUE", help="any other argument of the data or the model")
 
 
+def pre_trained(given: str) -> bool | Path:
+    """``true``, ``false``, or a path that exists.
+
+    Example:
+        >>> pre_trained("true")
+        True
+    """
+    words = {"true": True, "false": False}
+    if given.lower() in words:
+        return words[given.lower()]
+    if not Path(given).exists():
+        msg = f"{given!r} is neither true nor false, and no such file or folder exists"
+        raise argparse.ArgumentTypeError(msg)
+    return Path(given)
+
+
 def overrides(options: argparse.Namespace) -> Overrides:
-    """What the command line puts in place of the files' values."""
+    """What the command line puts in place of the files' values.
+
+    Raises:
+        ValueError: for a ``--set`` that is of neither the data nor the model.
+    """
     given = dict(option.partition("=")[::2] for option in options.set)
     wrong = [name for name in given if name.partition(".")[0] not in {"data", "model"}]
     if wrong:
-        sys.exit(f"--set {wrong[0]}: write data.<argument>=<value> or model.<argument>=<value>.")
+        msg = f"--set {wrong[0]}: write data.<argument>=<value> or model.<argument>=<value>."
+        raise ValueError(msg)
     return Overrides(
+        models=options.models,
         root=options.root,
         targets=options.targets,
         k_shots=options.k_shot,
         seeds=options.seeds,
         evaluations=options.evaluation,
-        weights="untrained" if options.weights is None else options.weights.name,
+        weights=Teachers(options.pre_trained, Path()).name,
         backbone=options.backbone,
         image_size=options.image_size,
         max_epochs=options.max_epochs,

@@ -6,8 +6,8 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 
-from anomalib_fsad.compare.reading import OURS
 from anomalib_fsad.compare.summary import MAIN
+from anomalib_fsad.registry import MODELS
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -19,7 +19,7 @@ OUR_COLOUR, THEIR_COLOUR = "tab:red", "tab:blue"
 
 def colour(model: str) -> str:
     """Ours red, anomalib's blue."""
-    return OUR_COLOUR if model in OURS else THEIR_COLOUR
+    return OUR_COLOUR if model in MODELS else THEIR_COLOUR
 
 
 def draw_plots(summary: pd.DataFrame, worth: pd.DataFrame, folder: Path) -> list[Path]:
@@ -72,16 +72,16 @@ def _latency(axis: Axes, rows: pd.DataFrame) -> None:
     )
     for _, row in rows.iterrows():
         place = (row["ms_per_image"], 100 * row[f"{MAIN}_mean"])
-        below = row["model"] in OURS  # so that the names of two neighbours, one of each kind, stay apart
+        below = row["model"] in MODELS  # so that the names of two neighbours, one of each kind, stay apart
         axis.annotate(row["model"], place, textcoords="offset points", xytext=(6, -10 if below else 4), fontsize=7)
-    _log_axis(axis)
+    log_axis(axis)
     axis.margins(x=0.3, y=0.15)
     axis.set_xlabel("ms per image (area: peak memory)")
     axis.set_ylabel("image AUROC (%)")
     axis.label_outer()
 
 
-def _log_axis(axis: Axes) -> None:
+def log_axis(axis: Axes) -> None:
     """Ticks at 1, 2 and 5, written out."""
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -99,39 +99,3 @@ def _leak(axis: Axes, worth: pd.DataFrame) -> None:
     axis.set_yticks(range(len(worth)), [f"{m}, {s}" for m, s in zip(worth["model"], worth["setting"], strict=True)])
     axis.set_xlabel("F1 at the threshold (%)" if metric == "image_F1Score" else "image AUROC (%)")
     axis.legend(fontsize=7)
-
-
-def draw_forms(speed: pd.DataFrame, summary: pd.DataFrame, setting: str, file: Path) -> None:
-    """Accuracy against latency: a line for each model through the forms it runs in.
-
-    Args:
-        speed: of ``benchmarks.speed``.
-        summary: of ``anomalib_fsad.compare.report``.
-        setting: of the accuracies.
-        file: where the picture goes.
-    """
-    chosen = summary[(summary["setting"] == setting) & (summary["evaluation"] == "held_out")]
-    known = chosen.set_index("model")[f"{MAIN}_mean"]
-    inference = speed[(speed["task"] == "inference") & speed["model"].isin(known.index)]
-    markers = dict(zip(inference["form"].unique(), "os^vD*", strict=False))
-    figure, axis = plt.subplots(figsize=(7, 4))
-    for model, group in inference.groupby("model"):
-        height = 100 * known[model]
-        axis.plot(group["ms_per_image"], [height] * len(group), color=colour(str(model)), alpha=0.4)
-        for form, ms in zip(group["form"], group["ms_per_image"], strict=True):
-            axis.plot(ms, height, markers[form], color=colour(str(model)))
-        # Ours are named on the left and anomalib's on the right, so that the names of neighbours stay apart.
-        left = model in OURS
-        place = (group["ms_per_image"].agg("min" if left else "max"), height)
-        style = {"ha": "right" if left else "left", "va": "center", "fontsize": 8}
-        axis.annotate(str(model), place, textcoords="offset points", xytext=(-8 if left else 8, 0), **style)
-    for form, marker in markers.items():
-        axis.plot([], [], marker, color="grey", label=form)
-    _log_axis(axis)
-    axis.margins(x=0.3)
-    axis.set_xlabel("ms per image")
-    axis.set_ylabel(f"image AUROC (%), {setting}")
-    axis.legend(fontsize=7)
-    figure.tight_layout()
-    figure.savefig(file, dpi=110)
-    plt.close(figure)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Result files -> one table of cells, and the scores behind them.
 
-Read are folders written by ``anomalib_fsad.compare.run`` and ``results.csv`` files of anomalib's own benchmark, which hold the
-metrics of anomalib's default evaluator and no scores of single images, hence no intervals.
+Read are folders of finished cells, and ``results.csv`` files of anomalib's own benchmark, which hold the metrics of
+anomalib's default evaluator and no scores of single images, hence no intervals.
 """
 
 import json
@@ -15,8 +15,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from anomalib_fsad.compare.cells import EVALUATIONS, KEY, ONE_CLASS
-
-OURS = ("D24FAD", "SCRD4AD", "PDD")
 
 METRICS = {
     "image_AUROC": "AUROC",
@@ -62,7 +60,7 @@ def read_results(paths: Sequence[Path]) -> Results:
             continue
         files = sorted((path / "cells").glob("*.json"))
         if not files:
-            msg = f"{str(path)!r} is no csv of anomalib's benchmark, nor a folder of finished cells of anomalib_fsad.compare.run."
+            msg = f"{str(path)!r} is no csv of anomalib's benchmark, nor a folder of finished cells."
             raise FileNotFoundError(msg)
         for file in files:
             if file.with_suffix(".npz").is_file():

@@ -1,22 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Result files -> tables (markdown, csv) and plots (png).
+"""Results -> a page: tables of every setting, and plots."""
 
-python -m anomalib_fsad.compare.report results/bench --out results/report
-python -m anomalib_fsad.compare.report runs/benchmark/*/results.csv --out results/report
-python -m anomalib_fsad.compare.report results/bench --out benchmarks/figures --into benchmarks/RESULTS.md
-"""
-
-import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from anomalib_fsad.compare.reading import COSTS, METRICS, OURS, Results, read_results
+from anomalib_fsad.compare.page import NONE, Block, Heading, Picture, Table, Text, html_page, markdown
+from anomalib_fsad.compare.reading import COSTS, METRICS, Results, read_results
 from anomalib_fsad.compare.resampling import DRAWS
 from anomalib_fsad.compare.summary import MAIN, by_target, leak_worth, summarise
+from anomalib_fsad.registry import MODELS
 
-NONE = "-"
-BEGIN, END = "<!-- tables: written by anomalib_fsad.compare.report -->", "<!-- end of tables -->"
+BEGIN, END = "<!-- tables: written by benchmarks.accuracy report -->", "<!-- end of tables -->"
+WITHOUT_DECIMALS = 100
+"""From here on, costs are written without."""
 
 LEGEND = (
     "Per cent. ± is the standard deviation over seeds (of the mean over targets); [ ] the 95 % interval when the test "
@@ -24,28 +22,31 @@ LEGEND = (
     "best own model of the setting (best with hindsight), on the same draws. spec@95: specificity at 95 % recall. "
     "Ours in bold."
 )
+WAYS = {
+    "held_out": "No test label used: threshold and checkpoint chosen on held-out images",
+    "as_published": "As published: threshold and checkpoint chosen on the test set itself, as many papers do",
+}
 
 
-def markdown(results: Results, draws: int = DRAWS) -> str:
-    """All tables."""
-    parts = []
-    for evaluation, title in (("held_out", "No test label used"), ("as_published", "As published")):
+def tables(results: Results, draws: int = DRAWS) -> list[Block]:
+    """All tables, with what they mean."""
+    blocks: list[Block] = []
+    for evaluation, title in WAYS.items():
         summary = summarise(results, evaluation, draws)
         if summary.empty:
             continue
-        how = "held-out images" if evaluation == "held_out" else "the test set itself, as many papers do"
-        parts.append(f"## {title}: threshold and checkpoint chosen on {how}\n\n{LEGEND}")
+        blocks += [Heading(title), Text(LEGEND)]
         for setting, rows in summary.groupby("setting", sort=False):
-            parts.append(f"### {setting}\n\n{_note(rows)}\n\n{summary_table(rows)}")
+            blocks += [Heading(str(setting), 3), Text(_note(rows)), summary_table(rows)]
         if evaluation == "held_out":
-            parts.append(f"### AUROC by target\n\n{target_table(by_target(results, evaluation))}")
+            blocks += [Heading("AUROC by target", 3), target_table(by_target(results, evaluation))]
     worth = leak_worth(results)
     if not worth.empty:
-        parts.append(f"## What the leak is worth\n\n{leak_table(worth)}")
-    return "\n\n".join(parts) + "\n"
+        blocks += [Heading("What the leak is worth"), leak_table(worth)]
+    return blocks
 
 
-def summary_table(rows: pd.DataFrame) -> str:
+def summary_table(rows: pd.DataFrame) -> Table:
     """One setting, the best AUROC first."""
     metrics = [m for m in METRICS if f"{m}_mean" in rows and rows[f"{m}_mean"].notna().any()]
     costs = [c for c in COSTS if c in rows and rows[c].notna().any()]
@@ -55,12 +56,12 @@ def summary_table(rows: pd.DataFrame) -> str:
         cells = [_bold(row["model"])]
         cells += [spread(row, m, with_interval=m == MAIN) for m in metrics]
         cells.append(difference(row))
-        cells += [f"{row[c]:.0f}" if row[c] >= 100 else f"{row[c]:.1f}" for c in costs]
+        cells += [f"{row[c]:.0f}" if row[c] >= WITHOUT_DECIMALS else f"{row[c]:.1f}" for c in costs]
         lines.append(cells)
-    return table(header, lines)
+    return Table(header, lines)
 
 
-def target_table(rows: pd.DataFrame) -> str:
+def target_table(rows: pd.DataFrame) -> Table:
     """AUROC, a column for each target."""
     targets = sorted(rows["target"].unique())
     lines = []
@@ -68,10 +69,10 @@ def target_table(rows: pd.DataFrame) -> str:
         values = group.set_index("target")
         cells = [pm(values.loc[t, "mean"], values.loc[t, "std"]) if t in values.index else NONE for t in targets]
         lines.append([str(setting), _bold(str(model)), *cells])
-    return table(["setting", "model", *targets], lines)
+    return Table(["setting", "model", *targets], lines)
 
 
-def leak_table(worth: pd.DataFrame) -> str:
+def leak_table(worth: pd.DataFrame) -> Table:
     """Both ways side by side."""
     names = {MAIN: "AUROC", "image_F1Max": "F1max", "image_F1Score": "F1 at the threshold"}
     metrics = [m for m in names if f"{m}_gain" in worth]
@@ -84,7 +85,7 @@ def leak_table(worth: pd.DataFrame) -> str:
             values = (row[f"{m}_held_out"], row[f"{m}_as_published"])
             cells += [f"{100 * v:.1f}" for v in values] + [f"{100 * row[f'{m}_gain']:+.1f}"]
         lines.append(cells)
-    return table(header, lines)
+    return Table(header, lines)
 
 
 def spread(row: pd.Series, metric: str, *, with_interval: bool) -> str:
@@ -114,11 +115,6 @@ def pm(mean: float, deviation: float) -> str:
     return f"{100 * mean:.1f}" + ("" if pd.isna(deviation) else f" ± {100 * deviation:.1f}")
 
 
-def table(header: list[str], lines: list[list[str]]) -> str:
-    """A markdown table."""
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *lines])
-
-
 def _note(rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
     note = f"{first['targets']} target(s), {first['seeds']} seed(s): {first['cells']} cells of each model."
@@ -128,7 +124,7 @@ def _note(rows: pd.DataFrame) -> str:
 
 
 def _bold(model: str) -> str:
-    return f"**{model}**" if model in OURS else model
+    return f"**{model}**" if model in MODELS else model
 
 
 def put_into(document: Path, tables: str) -> None:
@@ -139,24 +135,27 @@ def put_into(document: Path, tables: str) -> None:
     document.write_text(f"{before.rstrip()}\n\n{BEGIN}\n\n{tables}\n{END}{after or chr(10)}")
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Write the report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", nargs="+", type=Path, help="folders of anomalib_fsad.compare.run, results.csv of anomalib's")
-    parser.add_argument("--out", type=Path, required=True, help="folder for report.md, summary.csv and the plots")
-    parser.add_argument("--into", type=Path, help="put the tables into this document instead of report.md")
-    options = parser.parse_args(arguments)
+def write_report(paths: Sequence[Path], out: Path, into: Path | None = None) -> list[Path]:
+    """Write ``report.md``, ``report.html``, ``summary.csv`` and the plots.
+
+    Args:
+        paths: folders of finished cells, and csv files of anomalib's benchmark.
+        out: where they go.
+        into: a document that takes the tables instead of ``report.md``.
+
+    Returns:
+        The files written.
+    """
     from anomalib_fsad.compare.plots import draw_plots
 
-    results = read_results(options.results)
-    options.out.mkdir(parents=True, exist_ok=True)
-    summaries = [summarise(results, e).assign(evaluation=e) for e in ("held_out", "as_published")]
+    results = read_results(paths)
+    out.mkdir(parents=True, exist_ok=True)
+    summaries = [summarise(results, e).assign(evaluation=e) for e in WAYS]
     summary = pd.concat([s for s in summaries if "model" in s], ignore_index=True)
-    summary.to_csv(options.out / "summary.csv", index=False, float_format="%.5g")
-    put_into(options.into or options.out / "report.md", markdown(results))
-    for file in draw_plots(summary, leak_worth(results), options.out):
-        print(file)
-
-
-if __name__ == "__main__":
-    main()
+    summary.to_csv(out / "summary.csv", index=False, float_format="%.5g")
+    plots = draw_plots(summary, leak_worth(results), out)
+    blocks, document = tables(results), into or out / "report.md"
+    put_into(document, markdown(blocks, document.parent))
+    page = [Heading("Results", 1), *blocks, *(Picture(file, file.stem) for file in plots)]
+    (out / "report.html").write_text(html_page("Results", page))
+    return [document, out / "report.html", out / "summary.csv", *plots]

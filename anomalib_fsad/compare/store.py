@@ -2,20 +2,13 @@
 """The results of cells on disk: a json and an npz each, and the table of all."""
 
 import json
-import platform
-from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
-import anomalib_fsad
 from anomalib_fsad.compare.cells import Cell
-
-PACKAGES = ("anomalib", "lightning", "torch", "timm", "torchmetrics")
 
 
 class Store:
@@ -61,23 +54,3 @@ class Store:
         table = self.folder / "results.csv"
         pd.DataFrame(rows).to_csv(table, index=False)
         return table
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """What the figures were made with."""
-    versions = {"anomalib_fsad": anomalib_fsad.__version__, **{name: version(name) for name in PACKAGES}}
-    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-    return {
-        "finished": datetime.now(tz=timezone.utc).isoformat(timespec="seconds"),
-        **versions,
-        "python": platform.python_version(),
-        "device": gpu or f"{processor()}, {torch.get_num_threads()} thread(s)",
-    }
-
-
-def processor() -> str:
-    """The CPU's name."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

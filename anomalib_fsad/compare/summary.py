@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from anomalib_fsad.compare.reading import COSTS, METRICS, OURS, Results, Scores
+from anomalib_fsad.compare.reading import COSTS, METRICS, Results, Scores
 from anomalib_fsad.compare.resampling import DRAWS, Array, draw_counts, interval, mean_of, resampled_metrics
+from anomalib_fsad.registry import MODELS
 
 MAIN = "image_AUROC"
 
@@ -30,7 +31,7 @@ class Compared(NamedTuple):
 def common_cells(rows: pd.DataFrame) -> Compared:
     """Cut a setting down to the targets and seeds that every model has; the emptiest models go if there are none."""
     held = {
-        model: set(zip(group["target"], group["seed"], strict=True))
+        str(model): set(zip(group["target"], group["seed"], strict=True))
         for model, group in rows.groupby("model", sort=True)
     }
     left_out: dict[str, int] = {}
@@ -58,9 +59,9 @@ def summarise(results: Results, evaluation: str, draws: int = DRAWS) -> pd.DataF
     """
     chosen = results.rows[results.rows["evaluation"] == evaluation]
     lines = []
-    for setting, rows in sorted(chosen.groupby("setting"), key=lambda item: _order(item[0])):
+    for setting, rows in sorted(chosen.groupby("setting"), key=lambda item: _order(str(item[0]))):
         compared = common_cells(rows)
-        drawn = {model: _draws(group, results.scores, draws) for model, group in compared.rows.groupby("model")}
+        drawn = {str(model): _draws(group, results.scores, draws) for model, group in compared.rows.groupby("model")}
         lines += [
             _line(str(setting), str(model), group, drawn, compared) for model, group in compared.rows.groupby("model")
         ]
@@ -102,7 +103,7 @@ def _line(
 
 def best_built_in(rows: pd.DataFrame) -> str | None:
     """The model of anomalib's own of the highest mean AUROC: chosen with hindsight, in its favour."""
-    theirs = rows[~rows["model"].isin(OURS)]
+    theirs = rows[~rows["model"].isin(MODELS)]
     if theirs.empty:
         return None
     return str(theirs.groupby("model")[MAIN].mean().idxmax())

@@ -35,7 +35,7 @@ def find_weights(folder: Path, backbone: str) -> Path:
         )
         if found:
             return found[0]
-    msg = f"--weights {str(folder)!r} holds no file named {names[-1]}.<{'|'.join(s[1:] for s in SUFFIXES)}>."
+    msg = f"--pre_trained {str(folder)!r} holds no file named {names[-1]}.<{'|'.join(s[1:] for s in SUFFIXES)}>."
     raise FileNotFoundError(msg)
 
 
@@ -45,16 +45,30 @@ def untrained_weights(folder: Path, backbone: str, seed: int) -> Path:
     timm starts the last normalisation of each residual block at zero, which leaves nothing of an untrained network
     but its shortcuts; here every layer counts.
     """
-    file = folder / f"{backbone}_{UNTRAINED}_{seed}.pth"
+    architecture = backbone.split(".", maxsplit=1)[0]
+    file = folder / f"{architecture}_{UNTRAINED}_{seed}.pth"
     if not file.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            state = timm.create_model(backbone, pretrained=False, zero_init_last=False).state_dict()
+            state = _create(architecture).state_dict()
         temporary = file.with_suffix(f".{os.getpid()}")  # not a drawn number: all processes draw the same
         torch.save(state, temporary)
         temporary.replace(file)
     return file
+
+
+def _create(architecture: str) -> torch.nn.Module:
+    """With every layer awake, where the architecture has that option."""
+    try:
+        return timm.create_model(architecture, pretrained=False, zero_init_last=False)
+    except TypeError:
+        return timm.create_model(architecture, pretrained=False)
+
+
+def known_to_timm(backbone: str) -> bool:
+    """Whether timm has a network of that name."""
+    return bool(timm.is_model(backbone.split(".", maxsplit=1)[0]))
 
 
 def use_weights(backbone: str, file: Path) -> None:

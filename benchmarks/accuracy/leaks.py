@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What two ways of evaluating are worth, on one and the same anomaly maps of D24FAD.
+"""What two ways of evaluating are worth, on one and the same anomaly maps of a model that blurs them, such as D24FAD.
 
 1. A Gaussian over an array [batch, H, W] blurs across the images of a batch. In a test list ordered by class, an
    image then gets a share of its neighbours' maps, and with it of their label.
 2. Scoring the first image of each batch of ten, with the largest label of the batch, leaves one verdict in ten.
 
-    python -m benchmarks.leaks configs/benchmark/few_shot_d24fad.yaml --root ./datasets/medical --out results/leaks
+    python -m benchmarks.accuracy leaks configs/benchmark/episodic.yaml --root ./datasets/medical
 """
 
-import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,16 +22,20 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torchmetrics.functional.classification import binary_auroc
 
-from anomalib_fsad.plugin import register
-from anomalib_fsad.compare.building import build_model
+from anomalib_fsad.compare.building import Teachers, build_model
 from anomalib_fsad.compare.cells import Cell, read_cells
 from anomalib_fsad.compare.metrics import to_unit
 from anomalib_fsad.compare.options import add_cell_options, overrides
-from anomalib_fsad.compare.report import pm, table
+from anomalib_fsad.compare.page import Table, Text
+from anomalib_fsad.compare.report import pm
+from anomalib_fsad.plugin import register
+from benchmarks.command import parser_of
+from benchmarks.page import add_place, command, made_with, write
 
 Maps = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
+NOTES = "AUROC in per cent, by target and on average; ± over seeds."
 SIGMA = 4.0
 NO_BLUR = 0.2
 """A Gaussian this narrow leaves a map as it is, within 2e-5 of its range."""
@@ -75,10 +79,14 @@ def compare(maps: Maps, labels: Labels, batch_size: int, seed: int) -> dict[str,
     }
 
 
-def sharp_maps(cell: Cell, weights: Path | None, scratch: Path) -> tuple[Maps, Labels]:
-    """Train D24FAD and return its test maps before the blur, N x H x W, and the labels."""
+def sharp_maps(cell: Cell, teachers: Teachers) -> tuple[Maps, Labels]:
+    """Train the model and return its test maps before the blur, N x H x W, and the labels."""
     seed_everything(cell.seed, workers=True, verbose=False)
-    model, _ = build_model(cell, weights, scratch, evaluator=False, visualizer=False)
+    size = cell.training["image_size"]
+    model, _ = build_model(cell.model_config, size, teachers, cell.seed, evaluator=False, visualizer=False)
+    if not hasattr(model.model, "sigma"):
+        msg = f"{cell.model}: this experiment takes the maps before their last blur, and needs a model with a sigma."
+        raise TypeError(msg)
     datamodule = get_datamodule(cell.data_config)
     with TemporaryDirectory() as folder:
         quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
@@ -96,37 +104,31 @@ def sharp_maps(cell: Cell, weights: Path | None, scratch: Path) -> tuple[Maps, L
     return torch.cat(maps).numpy(), torch.cat(labels).long().numpy()
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the cells and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_cell_options(parser)
-    parser.add_argument("--out", type=Path, required=True, help="folder for leaks.csv and leaks.md")
-    parser.add_argument("--batch_size", type=int, default=16, help="of the test list")
-    options = parser.parse_args(arguments)
-    register()
-    options.out.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for cell in read_cells(options.configs, overrides(options)):
-        if cell.model != "D24FAD":
-            parser.error(f"{cell.model}: this experiment takes D24FAD's maps; pass a benchmark file of D24FAD.")
-        maps, labels = sharp_maps(cell, options.weights, options.out / "weights")
-        rows.append({**cell.key, **compare(maps, labels, options.batch_size, cell.seed)})
-        print(rows[-1], flush=True)
-        results = pd.DataFrame(rows)  # written after each cell: an interruption loses no more than one
-        results.to_csv(options.out / "leaks.csv", index=False, float_format="%.5f")
-    (options.out / "leaks.md").write_text(markdown(results) + "\n")
-    print(markdown(results))
-
-
-def markdown(results: pd.DataFrame) -> str:
+def summary(results: pd.DataFrame) -> Table:
     """AUROC in per cent, by target and on average; ± over seeds."""
     ways = [c for c in results.columns if c not in Cell.__dataclass_fields__]
     groups = [*results.groupby("target"), ("mean", results.groupby("seed")[ways].mean())]
-    return table(
+    return Table(
         ["target", *ways],
         [[str(name), *(pm(rows[way].mean(), rows[way].std()) for way in ways)] for name, rows in groups],
     )
 
 
-if __name__ == "__main__":
-    main()
+def main(arguments: Sequence[str]) -> None:
+    """Run the cells and write the table."""
+    parser = parser_of("accuracy leaks", __doc__)
+    parser.add_argument("configs", nargs="+", type=Path, help="benchmark files of anomalib's form")
+    add_cell_options(parser)
+    parser.add_argument("--batch_size", type=int, default=16, help="of the test list")
+    add_place(parser, "accuracy")
+    options = parser.parse_args(arguments)
+    register()
+    rows = []
+    with TemporaryDirectory() as scratch:
+        for cell in read_cells(options.configs, overrides(options)):
+            maps, labels = sharp_maps(cell, Teachers(options.pre_trained, Path(scratch)))
+            rows.append({**cell.key, **compare(maps, labels, options.batch_size, cell.seed)})
+            print(rows[-1], flush=True)
+            results = pd.DataFrame(rows)  # written after each cell: an interruption loses no more than one
+            blocks = [made_with(command(parser.prog, arguments)), Text(NOTES), summary(results)]
+            write(options.results, "leaks", "Two ways of evaluating, on the same maps", results, blocks)

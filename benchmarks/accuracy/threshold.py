@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """How well a threshold from K normals keeps its false-positive rate, for scores of known distributions.
 
-    python -m benchmarks.deploy_threshold
-
 Draws K scores many times, sets the threshold, and computes the rate that it really has. What leave-one-out adds (the
-references are scored against one reference fewer) is not in it: that depends on model and images.
+supports are scored against one support fewer) is not in it: that depends on model and images.
 """
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from anomalib_fsad.compare.page import Table, Text
 from anomalib_fsad.deploy import threshold_from_normals
+from benchmarks.command import parser_of
+from benchmarks.page import add_place, command, made_with, write
 
-RESULTS = Path(__file__).parent / "results"
 DRAWS = 2000
 TARGET = 0.05
 COUNTS = (2, 4, 8, 16, 19, 32, 64)
@@ -55,25 +54,12 @@ def measure() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """The table as GitHub shows it."""
-    lines = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
-    lines += ["| " + " | ".join(map(str, row)) + " |" for row in table.itertuples(index=False)]
-    return "\n".join(lines)
-
-
-def main() -> None:
-    """Write results/deploy_threshold.csv and .md."""
-    table = measure()
-    RESULTS.mkdir(exist_ok=True)
-    table.to_csv(RESULTS / "deploy_threshold.csv", index=False)
-    text = (
-        f"# Thresholds from K normals, target false-positive rate {TARGET:.0%}\n\n"
-        f"`python -m benchmarks.deploy_threshold`; {DRAWS} draws of K scores each.\n\n{markdown(table)}\n"
-    )
-    (RESULTS / "deploy_threshold.md").write_text(text)
-    print(text)
-
-
-if __name__ == "__main__":
-    main()
+def main(arguments: Sequence[str]) -> None:
+    """Write the table."""
+    parser = parser_of("accuracy threshold", __doc__)
+    add_place(parser, "accuracy")
+    options = parser.parse_args(arguments)
+    rows = measure()
+    blocks = [made_with(command(parser.prog, arguments)), Text(f"{DRAWS} draws of K scores each."), Table.of(rows)]
+    title = f"Thresholds from K normals, target false-positive rate {TARGET:.0%}"
+    write(options.results, "threshold", title, rows, blocks)

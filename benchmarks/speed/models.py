@@ -1,49 +1,61 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time of a training step and of inference, all models side by side in one run.
 
-Every round times each model once, and the median over the rounds counts, so that a busy machine slows all alike.
+    python -m benchmarks.speed models configs/benchmark/one_class.yaml --image_size 256 --baseline ReverseDistillation
+    python -m benchmarks.speed models ... --accuracy results/report/summary.csv --setting "one class"
 
-    python -m benchmarks.speed configs/benchmark/one_class_*.yaml --image_size 256 --out results/speed
-    python -m benchmarks.speed ... --accuracy results/report/summary.csv --setting "one class"
-
-On a CPU: eager, OpenVINO FP32, FP16 and INT8. On a CUDA device: FP32, channels_last, AMP, and both.
+On a CPU: eager, OpenVINO FP32, FP16 and INT8. On a CUDA device: FP32, channels_last, AMP, and both. With ``--accuracy``
+a picture shows both.
 """
 
 import argparse
 import contextlib
-import platform
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
 from anomalib.data import ImageBatch, get_datamodule
 from anomalib.engine import Engine
 from anomalib.models import AnomalibModule
 from lightning.fabric.utilities import move_data_to_device
+from matplotlib.figure import Figure
 
-from anomalib_fsad.plugin import register
-from anomalib_fsad.compare.building import build_model
+from anomalib_fsad.compare.building import Teachers, build_model
 from anomalib_fsad.compare.cells import Cell, read_cells
 from anomalib_fsad.compare.options import add_cell_options, overrides
-from anomalib_fsad.compare.report import NONE, table
-from anomalib_fsad.compare.store import environment
-
-Run = Callable[[], Any]
+from anomalib_fsad.plugin import register
+from benchmarks.speed.forms import accuracy_and_latency
+from benchmarks.speed.subject import Case, Subject
+from benchmarks.timing import Work, by_the_clock
 
 OPENVINO = ("OpenVINO FP32", "OpenVINO FP16", "OpenVINO INT8")
-REFERENCE = "ReverseDistillation"
 
 
-def fitted(cell: Cell, weights: Path | None, scratch: Path) -> tuple[AnomalibModule, Any]:
+class Form(NamedTuple):
+    """In which form torch runs a model."""
+
+    name: str
+    amp: bool = False
+    memory: torch.memory_format = torch.contiguous_format
+
+
+CPU_FORMS = (Form("eager"),)
+GPU_FORMS = (
+    Form("eager"),
+    Form("channels_last", memory=torch.channels_last),
+    Form("AMP", amp=True),
+    Form("AMP, channels_last", amp=True, memory=torch.channels_last),
+)
+
+
+def fitted(cell: Cell, teachers: Teachers) -> tuple[AnomalibModule, Any]:
     """A model with its memory bank, statistics or supports in place, after one epoch."""
-    model, _ = build_model(cell, weights, scratch, visualizer=False)
+    model, _ = build_model(cell.model_config, cell.training["image_size"], teachers, cell.seed, visualizer=False)
     datamodule = get_datamodule(cell.data_config)
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     with TemporaryDirectory() as folder:
@@ -51,7 +63,7 @@ def fitted(cell: Cell, weights: Path | None, scratch: Path) -> tuple[AnomalibMod
     return model, datamodule
 
 
-def training_step(model: AnomalibModule, batch: ImageBatch, *, amp: bool) -> Run | None:
+def training_step(model: AnomalibModule, batch: ImageBatch, *, amp: bool) -> Work | None:
     """A whole step: forward, backward, optimizer; ``None`` for a model that does not train."""
     # Outside a trainer: what a step logs goes nowhere.
     model._trainer = None
@@ -72,7 +84,7 @@ def training_step(model: AnomalibModule, batch: ImageBatch, *, amp: bool) -> Run
     return step
 
 
-def eager(model: AnomalibModule, images: torch.Tensor, *, amp: bool) -> Run:
+def eager(model: AnomalibModule, images: torch.Tensor, *, amp: bool) -> Work:
     """From images in [0, 1] to scores and maps, pre- and post-processing included."""
 
     def infer() -> Any:
@@ -83,7 +95,7 @@ def eager(model: AnomalibModule, images: torch.Tensor, *, amp: bool) -> Run:
     return infer
 
 
-def openvino(model: AnomalibModule, datamodule: Any, images: torch.Tensor, folder: Path) -> dict[str, Run]:
+def openvino(model: AnomalibModule, datamodule: Any, images: torch.Tensor, folder: Path) -> dict[str, Work]:
     """The same, exported by anomalib once, in three precisions, and compiled for this CPU."""
     import openvino as ov
 
@@ -96,89 +108,55 @@ def openvino(model: AnomalibModule, datamodule: Any, images: torch.Tensor, folde
     eight = model._post_training_quantization_ov(ov.Core().read_model(path), datamodule)
     array = images.cpu().numpy()
     runs = {}
-    for form, network in {"FP32": path, "FP16": half, "INT8": eight}.items():
+    for form, network in zip(OPENVINO, (path, half, eight), strict=True):
         hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-        if form == "FP32":
+        if network is path:
             hints["INFERENCE_PRECISION_HINT"] = "f32"
-        runs[f"OpenVINO {form}"] = partial(ov.Core().compile_model(network, "CPU", hints), array)
+        runs[form] = partial(ov.Core().compile_model(network, "CPU", hints), array)
     return runs
 
 
-def timed(runs: dict[str, Run], rounds: int, device: torch.device) -> dict[str, float]:
-    """Median milliseconds of each, in turns."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run()  # warm up
-    for _ in range(rounds):
-        for name, run in runs.items():
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            start = time.perf_counter()
-            run()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            times[name].append(time.perf_counter() - start)
-    return {name: 1000 * float(np.median(values)) for name, values in times.items()}
+def exported(models: dict[str, tuple[AnomalibModule, Any]], images: torch.Tensor, folder: Path) -> dict[str, dict]:
+    """The exported forms of every model that can be exported."""
+    runs = {}
+    for name, (model, datamodule) in models.items():
+        try:
+            runs[name] = openvino(model, datamodule, images, folder / name)
+        except Exception as error:  # noqa: PERF203 - one model's export may fail; the others still count
+            print(f"{name}: OpenVINO failed: {type(error).__name__}: {error}", file=sys.stderr)
+    return runs
 
 
-def measure(
-    models: dict[str, tuple[AnomalibModule, Any]], batch_size: int, size: int, rounds: int, device: torch.device
-) -> pd.DataFrame:
-    """One row for each model, task and form: ``ms`` a batch, and ``ratio`` to the reference model."""
-    rows: list[dict[str, Any]] = []
+def measured(
+    models: dict[str, tuple[AnomalibModule, Any]], batch_size: int, size: int, device: torch.device
+) -> Iterator[Case]:
+    """One case for each task and form."""
+    clock = by_the_clock(device)
     images = torch.rand(batch_size, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
-    forms = [("eager", False, False)]
-    if device.type == "cuda":
-        forms += [("channels_last", False, True), ("AMP", True, False), ("AMP, channels_last", True, True)]
-    for form, amp, last in forms:
-        memory = torch.channels_last if last else torch.contiguous_format
+    forms = GPU_FORMS if device.type == "cuda" else CPU_FORMS
+    for form in forms:
         for model, _ in models.values():
-            model.to(device=device, memory_format=memory)
-        shown = images.to(memory_format=memory)
-        inference = {name: eager(model, shown, amp=amp) for name, (model, _) in models.items()}
-        rows += _rows("inference", form, timed(inference, rounds, device))
+            model.to(device=device, memory_format=form.memory)
+        shown = images.to(memory_format=form.memory)
+        works = {name: eager(model, shown, amp=form.amp) for name, (model, _) in models.items()}
+        yield Case({"task": "inference", "form": form.name}, works, clock)
     if device.type == "cpu":
         with TemporaryDirectory() as folder:
-            exported = {}
-            for name, (model, datamodule) in models.items():
-                try:
-                    exported[name] = openvino(model, datamodule, images, Path(folder) / name)
-                except Exception as error:  # noqa: PERF203 - one model's export may fail; the others still count
-                    print(f"{name}: OpenVINO failed: {type(error).__name__}: {error}", file=sys.stderr)
-            for form in OPENVINO:
-                runs = {name: forms_of[form] for name, forms_of in exported.items()}
-                rows += _rows("inference", form, timed(runs, rounds, device))
+            runs = exported(models, images, Path(folder))
+            for name in OPENVINO:
+                yield Case({"task": "inference", "form": name}, {model: of[name] for model, of in runs.items()}, clock)
     # Training last: it changes weights and statistics.
-    for form, amp, last in forms:
-        steps: dict[str, Run] = {}
+    for form in forms:
+        steps: dict[str, Work] = {}
         for name, (model, datamodule) in models.items():
-            memory = torch.channels_last if last else torch.contiguous_format
-            model.to(device=device, memory_format=memory)
-            step = training_step(model, _training_batch(datamodule, batch_size, device, memory), amp=amp)
+            model.to(device=device, memory_format=form.memory)
+            step = training_step(model, training_batch(datamodule, batch_size, device, form.memory), amp=form.amp)
             if step is not None:
                 steps[name] = step
-        rows += _rows("training step", form, timed(steps, rounds, device))
-    return with_ratios(pd.DataFrame(rows))
+        yield Case({"task": "training step", "form": form.name}, steps, clock)
 
 
-def with_ratios(rows: pd.DataFrame) -> pd.DataFrame:
-    """``ratio``: how many times as long as the reference model, of the same task and form, takes."""
-    reference = rows[rows["model"] == REFERENCE].set_index(["task", "form"])["ms"]
-    keys = list(zip(rows["task"], rows["form"], strict=True))
-    return rows.assign(ratio=[ms / reference.get(key, float("nan")) for key, ms in zip(keys, rows["ms"], strict=True)])
-
-
-def markdown(rows: pd.DataFrame) -> str:
-    """Milliseconds a batch, and the ratio to the reference in brackets."""
-    columns = list(dict.fromkeys(zip(rows["task"], rows["form"], strict=True)))
-    lines = []
-    for model, group in rows.groupby("model", sort=False):
-        found = group.set_index(["task", "form"])
-        lines.append([str(model), *(_cell(found.loc[c]) if c in found.index else NONE for c in columns)])
-    return table(["model", *(f"{task}, {form}" for task, form in columns)], lines)
-
-
-def _training_batch(datamodule: Any, batch_size: int, device: torch.device, memory: torch.memory_format) -> ImageBatch:
+def training_batch(datamodule: Any, batch_size: int, device: torch.device, memory: torch.memory_format) -> ImageBatch:
     """A batch from the training set, supports included where the protocol has them."""
     datamodule.train_batch_size = batch_size
     batch = move_data_to_device(next(iter(datamodule.train_dataloader())), device)
@@ -195,47 +173,44 @@ def _first_optimizer(configured: Any) -> torch.optim.Optimizer | None:
     return configured if isinstance(configured, torch.optim.Optimizer) else None
 
 
-def _rows(task: str, form: str, times: dict[str, float]) -> list[dict[str, Any]]:
-    return [{"model": name, "task": task, "form": form, "ms": ms} for name, ms in times.items()]
-
-
-def _cell(row: pd.Series) -> str:
-    return f"{row['ms']:.1f}" + ("" if pd.isna(row["ratio"]) else f" ({row['ratio']:.2f})")
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Measure, and write speed.csv, speed.md and a plot."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_cell_options(parser)
-    add = parser.add_argument
-    add("--out", type=Path, required=True, help="folder for speed.csv, speed.md and speed.png")
-    add("--batch_size", type=int, default=8)
-    add("--rounds", type=int, default=10)
-    add("--accuracy", type=Path, help="summary.csv of anomalib_fsad.compare.report, for the plot of accuracy against latency")
-    add("--setting", default="one class", help="of the accuracies: 'one class' or 'K = 4'")
-    options = parser.parse_args(arguments)
+def cases(options: argparse.Namespace) -> Iterator[Case]:
+    """Fit every model of the files, and measure them."""
     if options.image_size is None:
-        parser.error("--image_size is needed: it is what makes the models comparable.")
+        sys.exit("--image_size is needed: it is what makes the models comparable.")
     register()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     cells = {cell.model: cell for cell in reversed(read_cells(options.configs, overrides(options)))}
-    models = {name: fitted(cell, options.weights, options.out / "weights") for name, cell in sorted(cells.items())}
-    rows = measure(models, options.batch_size, options.image_size, options.rounds, device)
-    rows["ms_per_image"] = rows["ms"] / options.batch_size
-    options.out.mkdir(parents=True, exist_ok=True)
-    rows.to_csv(options.out / "speed.csv", index=False, float_format="%.4g")
-    made = ", ".join(f"{k} {v}" for k, v in environment(device).items() if k != "finished")
-    title = (
-        f"Milliseconds for a batch of {options.batch_size} images of {options.image_size} px (times {REFERENCE}'s); "
-        f"median of {options.rounds} rounds. {made}, {platform.system()}."
-    )
-    (options.out / "speed.md").write_text(f"{title}\n\n{markdown(rows)}\n")
-    print(f"{title}\n\n{markdown(rows)}")
-    if options.accuracy is not None:
-        from anomalib_fsad.compare.plots import draw_forms
-
-        draw_forms(rows, pd.read_csv(options.accuracy), options.setting, options.out / "speed.png")
+    if options.baseline is not None and options.baseline not in cells:
+        sys.exit(f"--baseline {options.baseline}: the files hold {sorted(cells)}.")
+    with TemporaryDirectory() as scratch:
+        teachers = Teachers(options.pre_trained, Path(scratch))
+        models = {name: fitted(cell, teachers) for name, cell in sorted(cells.items())}
+        yield from measured(models, options.batch_size, options.image_size, torch.device(options.device))
 
 
-if __name__ == "__main__":
-    main()
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Cells, and how to measure them."""
+    parser.add_argument("configs", nargs="+", type=Path, help="benchmark files of anomalib's form")
+    add_cell_options(parser)
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--baseline", help="the model that the others are compared with")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--accuracy", type=Path, help="summary.csv of a report: draws accuracy against latency")
+    parser.add_argument("--setting", default="one class", help="of those accuracies: 'one class' or 'K = 4'")
+
+
+def draw(rows: pd.DataFrame, options: argparse.Namespace) -> Figure | None:
+    """Accuracy against latency, where the accuracies are given."""
+    if options.accuracy is None:
+        return None
+    return accuracy_and_latency(rows, options.batch_size, pd.read_csv(options.accuracy), options.setting)
+
+
+main = Subject(
+    name="models",
+    about=__doc__,
+    notes="Milliseconds a batch; every model saw one epoch of the same data.",
+    cases=cases,
+    add_arguments=add_arguments,
+    rounds=10,
+    draw=draw,
+).main

@@ -1,26 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``cache_teachers`` saves: the time of PDD's epochs with and without.
+"""What keeping the frozen teachers' features saves: the time of an epoch whose images were all seen before.
 
-    python -m benchmarks.pdd_cache                       # one small teacher pair, 64 pixels
-    python -m benchmarks.pdd_cache --teachers wide_resnet50_2.racm_in1k vmamba_tiny --size 256 --images 8 --batch 4
+    python -m benchmarks.speed teacher_cache --set 'teachers=[wide_resnet50_2.racm_in1k, vmamba_tiny]' \
+        --size 256 --images 8 --batch 4
 
-Processor time of the second epoch of each, when the cache is full; results are added to ``pdd_cache.csv`` and ``.md``.
+Each turn trains two epochs anew and counts the second, in processor time.
 """
 
 import argparse
 import time
-from pathlib import Path
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
-import pandas as pd
 import torch
+import yaml
 from anomalib.data import ImageBatch, ImageItem
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
-from anomalib_fsad import PDD
+from anomalib_fsad.registry import MODELS, load
+from benchmarks.speed.subject import Case, Subject
+from benchmarks.timing import its_own_figure
 
-RESULTS = Path(__file__).parent / "results"
-SETTINGS = ["teachers", "size", "images", "batch"]
+PLACES = ("none", "ram", "disk")
 
 
 class EpochTimes(Callback):
@@ -40,46 +43,47 @@ class EpochTimes(Callback):
         self.seconds.append(time.process_time() - self.began)
 
 
-def measure(place: str, options: argparse.Namespace) -> dict[str, object]:
-    """Two epochs with one kind of cache."""
+def second_epoch(place: str, options: argparse.Namespace, given: dict[str, Any]) -> float:
+    """Seconds of the epoch for which everything is kept."""
     bare = {"post_processor": False, "evaluator": False, "visualizer": False}
-    model = PDD(options.teachers, pre_trained=False, image_size=options.size, cache_teachers=place, **bare)
+    model = load(options.model)(pre_trained=False, image_size=options.size, cache_teachers=place, **bare, **given)
     images = torch.rand(options.images, 3, options.size, options.size, generator=torch.Generator().manual_seed(0))
     items = [ImageItem(image=image) for image in images]
     loader = DataLoader(items, batch_size=options.batch, collate_fn=ImageBatch.collate)
     times = EpochTimes()
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     Trainer(max_epochs=2, accelerator="cpu", devices=1, callbacks=[times], **quiet).fit(model, loader)
-    first, second = times.seconds
-    return {
-        **{name: getattr(options, name) for name in SETTINGS[1:]},
-        "teachers": " + ".join(options.teachers),
-        "cache_teachers": place,
-        "first epoch s": round(first, 2),
-        "second epoch s": round(second, 2),
-    }
+    return times.seconds[1]
 
 
-def main() -> None:
-    """Measure all three, and write what is known."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--teachers", nargs="+", default=["resnet18", "vmamba_atto"])
+def cases(options: argparse.Namespace) -> Iterator[Case]:
+    """One row: every place that features can be kept in."""
+    given = {name: yaml.safe_load(value) for name, _, value in (option.partition("=") for option in options.set)}
+    works = {place: partial(second_epoch, place, options, given) for place in PLACES}
+    yield Case({"what": "second epoch"}, works, its_own_figure, "s", warm_up=0)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The model and the size of its epoch."""
+    parser.add_argument("--model", default="PDD", choices=sorted(MODELS), help="one that takes cache_teachers")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=["teachers=[resnet18, vmamba_atto]"],
+        metavar="ARGUMENT=VALUE",
+        help="further arguments of the model",
+    )
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--batch", type=int, default=8)
-    options = parser.parse_args()
-    RESULTS.mkdir(exist_ok=True)
-    csv = RESULTS / "pdd_cache.csv"
-    known = [pd.read_csv(csv)] if csv.is_file() else []
-    rows = pd.DataFrame([measure(place, options) for place in ("none", "ram", "disk")])
-    results = pd.concat([*known, rows]).drop_duplicates([*SETTINGS, "cache_teachers"], keep="last")
-    results = results[[*SETTINGS, "cache_teachers", "first epoch s", "second epoch s"]]
-    results.to_csv(csv, index=False)
-    heading = f"`python -m benchmarks.pdd_cache`, processor time on {torch.get_num_threads()} thread(s).\n\n"
-    lines = [[*results.columns], ["---"] * len(results.columns), *results.astype(str).to_numpy().tolist()]
-    (RESULTS / "pdd_cache.md").write_text(heading + "\n".join("| " + " | ".join(row) + " |" for row in lines) + "\n")
-    print((RESULTS / "pdd_cache.md").read_text())
 
 
-if __name__ == "__main__":
-    main()
+main = Subject(
+    name="teacher_cache",
+    about=__doc__,
+    notes="Processor time of the second epoch of a training run, when the cache is full.",
+    cases=cases,
+    add_arguments=add_arguments,
+    baseline=PLACES[0],
+    rounds=3,
+).main

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from anomalib_fsad.plugin import register
 from anomalib_fsad.compare.cells import Overrides, read_cells
+from anomalib_fsad.plugin import register
 from benchmarks.speed.models import (
     OPENVINO,
     _training_batch,

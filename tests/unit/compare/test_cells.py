@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from anomalib_fsad.plugin import register
 from anomalib_fsad.compare.cells import Overrides, read_cells
+from anomalib_fsad.plugin import register
 
 CONFIGS = Path(__file__).parents[3] / "configs" / "benchmark"
 FEW_SHOT = CONFIGS / "few_shot_d24fad.yaml"

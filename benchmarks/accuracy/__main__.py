@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m benchmarks.accuracy NAME``."""
+
+import sys
+
+from benchmarks.command import dispatch
+
+SUBJECTS = {
+    "run": "run benchmark files as cells that survive interruption",
+    "report": "finished cells -> tables and plots",
+    "leaks": "what blurring across a batch, and scoring one image in ten, are worth",
+    "threshold": "how well a threshold from K normals keeps its false-positive rate",
+}
+
+if __name__ == "__main__":
+    sys.exit(dispatch("accuracy", SUBJECTS))
