@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 
 from anomalib.models import AnomalibModule
 
-from anomalib_fsad.compare.weights import UNTRAINED, find_weights, known_to_timm, untrained_weights, use_weights
+from anomalib_fsad.compare.weights import (
+    UNTRAINED,
+    find_weights,
+    known_to_timm,
+    offer_packages,
+    untrained_weights,
+    use_weights,
+)
+from anomalib_fsad.registry import MODELS
 
 
 class Teachers(NamedTuple):
@@ -33,6 +41,7 @@ class Teachers(NamedTuple):
     def file(self, backbone: str, seed: int) -> Path | None:
         """A backbone's weights; ``None`` where the model is to find them, or to draw them, by itself."""
         if self.pre_trained is True:
+            offer_packages()
             return None
         if isinstance(self.pre_trained, Path):
             return self.pre_trained if self.pre_trained.is_file() else find_weights(self.pre_trained, backbone)
@@ -78,28 +87,22 @@ def build_model(
     if not backbones:
         return model_class(**given), "its own"
     files = [teachers.file(name, seed) for name in backbones]
-    for name, file in zip(backbones, files, strict=True):
-        if file is not None and known_to_timm(name):
-            use_weights(name, file)
-    if "pre_trained" in accepted:
-        # A file by its path for what timm does not know; anything else by its name.
-        ways = [_way(*pair, teachers) for pair in zip(backbones, files, strict=True)]
+    ways = [teachers.pre_trained is True if file is None else str(file) for file in files]
+    if config["class_path"].rsplit(".", maxsplit=1)[-1] in MODELS:  # ours read a file
         given["pre_trained"] = ways if len(ways) > 1 else ways[0]
+    else:
+        for name, file in zip(backbones, files, strict=True):
+            if file is not None:
+                use_weights(name, file)
+        if "pre_trained" in accepted:
+            given["pre_trained"] = ways != [False]
     found = ", ".join(file.name for file in files if file is not None)
     return model_class(**given), found if found and teachers.pre_trained else teachers.name
 
 
 def _backbones(given: dict[str, Any], accepted: dict[str, inspect.Parameter]) -> Iterator[str]:
-    """The names of a model's frozen networks, in whatever argument they stand."""
-    for argument in ("teachers", "backbone"):
-        if argument in accepted:
-            names = given.get(argument, accepted[argument].default)
-            yield from [names] if isinstance(names, str) else names
-            return
-
-
-def _way(backbone: str, file: Path | None, teachers: Teachers) -> bool | str:
-    """A model's ``pre_trained`` for one of its networks."""
-    if file is None:
-        return teachers.pre_trained is True
-    return True if known_to_timm(backbone) else str(file)
+    """The names of a model's frozen networks."""
+    for argument in ("backbone", "second_backbone"):
+        name = given.get(argument, accepted[argument].default) if argument in accepted else None
+        if name is not None:
+            yield name

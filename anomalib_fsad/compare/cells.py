@@ -12,7 +12,6 @@ from typing import Any
 import yaml
 
 from anomalib_fsad.compare.building import arguments_of
-from anomalib_fsad.registry import MODELS
 
 EVALUATIONS = {"held_out": "held_out", "as_published": "same_as_test"}
 """How threshold and checkpoint are chosen, and what MedicalFewShot calls it."""
@@ -142,14 +141,13 @@ def _cell(config: dict[str, Any], overrides: Overrides) -> Cell:
     wanted = {
         "seed": seed,
         "backbone": overrides.backbone,
-        # PDD in its slim form, with one teacher.
-        "teachers": None if overrides.backbone is None else [overrides.backbone],
         "image_size": overrides.image_size,
         "max_epochs": overrides.max_epochs,
-        # Ours: as many supports as the data shows.
-        "k_shot": data.get("k_shot") if name in MODELS else None,
     }
-    wanted = {argument: value for argument, value in wanted.items() if value is not None} | overrides.of("model")
+    wanted = {argument: value for argument, value in wanted.items() if value is not None}
+    if overrides.backbone is not None:
+        wanted["second_backbone"] = None  # one teacher, the same for all
+    wanted |= overrides.of("model")
     model |= {argument: value for argument, value in wanted.items() if argument in accepted}
     config["model"]["init_args"] = model
     training = {name: getattr(overrides, name) for name in ("image_size", "max_epochs", "weights")}

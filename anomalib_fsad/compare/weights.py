@@ -71,6 +71,13 @@ def known_to_timm(backbone: str) -> bool:
     return bool(timm.is_model(backbone.split(".", maxsplit=1)[0]))
 
 
+def offer_packages() -> None:
+    """Let anomalib's own models, too, find the trained weights that an installed package brings."""
+    from anomalib_fsad.models.components.weights import offer_to_timm
+
+    offer_to_timm()
+
+
 def use_weights(backbone: str, file: Path) -> None:
     """Let timm read ``file`` wherever the weights of ``backbone`` are asked for, under its bare name or its tag."""
     architecture, _, tag = backbone.partition(".")

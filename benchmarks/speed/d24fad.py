@@ -10,7 +10,7 @@ from torch import Tensor
 
 from anomalib_fsad.models.components import gaussian_blur, pixel_cosine_distance, summed_map
 from anomalib_fsad.models.d24fad import D24FADModel
-from anomalib_fsad.models.d24fad.learn_to_weight import weigh_references
+from anomalib_fsad.models.d24fad.learn_to_weight import weigh_support
 from anomalib_fsad.models.d24fad.loss import D24FADLoss
 from anomalib_fsad.models.d24fad.support_source import partners_in_batch
 from benchmarks.speed.subject import Case, Subject, timed_and_weighed
@@ -28,7 +28,7 @@ def as_published(model: D24FADModel, images: Tensor, references: Tensor) -> Tens
         repeated = reference.expand(len(images), -1, -1, -1)
         decoded.append(model.decode(model.teacher(repeated)[-1]))
     values = [torch.stack([maps[scale] for maps in decoded], dim=1) for scale in range(3)]
-    blended = [weigh_references(q, k, v)[0] for q, k, v in zip(student, model.l2w.keys(values), values, strict=True)]
+    blended = [weigh_support(q, k, v)[0] for q, k, v in zip(student, model.l2w.keys(values), values, strict=True)]
     distances = [pixel_cosine_distance(q, r) for q, r in zip(student, blended, strict=True)]
     return gaussian_blur(summed_map(distances, images.shape[-2:]), model.sigma).amax(dim=(1, 2, 3))
 
@@ -61,7 +61,7 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
         yield from timed_and_weighed({"what": "inference", "K": shots}, works, clock, device, batch)
         model.train()
         support = torch.rand(batch, shots, 3, size, size, device=device)
-        partners = partners_in_batch([""] * batch, shots).to(device)
+        partners = partners_in_batch([""] * batch, shots, torch.Generator().manual_seed(0)).to(device)
         works = {
             OURS: partial(step_in_batch, model, loss, images, partners),
             AUTHORS: partial(step_episode, model, loss, images, support),

@@ -33,12 +33,11 @@ began = time.perf_counter()
 backend, path, image, enrolment = sys.argv[1:]
 if backend == "anomalib":
     from anomalib.deploy import OpenVINOInferencer
-    inferencer = OpenVINOInferencer(path, device="CPU")
+    OpenVINOInferencer(path, device="CPU").predict(image)
 else:
     from anomalib_fsad.deploy import FewShotInferencer
     inferencer = FewShotInferencer(path, backend=backend)
-    inferencer.load(enrolment)
-inferencer.predict(image)
+    inferencer.predict(image, inferencer.load(enrolment))
 # Not getrusage: a child starts with the peak of the process that forked it.
 status = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)
 peak = int(status["VmHWM"].split()[0]) / 1024
@@ -94,8 +93,7 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
         predict = {THEIRS: OpenVINOInferencer(theirs, device="CPU").predict}
         for name, backend in OURS.items():
             inferencer = FewShotInferencer(folder / "bundle", backend=backend)
-            inferencer.load(folder / "organ.npz")
-            predict[name] = inferencer.predict
+            predict[name] = partial(inferencer.predict, enrolment=inferencer.load(folder / "organ.npz"))
         for side in IMAGE_SIDES:
             works: dict[str, Work] = {n: partial(call, str(folder / f"{side}.png")) for n, call in predict.items()}
             yield Case({"what": f"{side} x {side} file to prediction"}, works, warm_up=2)

@@ -42,8 +42,8 @@ def step_as_published(model: SCRD4AD, optimizer: torch.optim.Optimizer, images: 
 
 def step(model: SCRD4AD, optimizer: torch.optim.Optimizer, images: Tensor, noisy: Tensor | None = None) -> Tensor:
     """Ours; the noise is made here unless it is given."""
-    clean, spoiled, student, log_weights = model.model(images, model.spoil(images) if noisy is None else noisy)
-    return descend(model.loss(clean, spoiled, student, log_weights), optimizer)
+    maps = model.model(images, model.spoil(images) if noisy is None else noisy)
+    return descend(model.loss(*maps)["loss"], optimizer)
 
 
 def descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:

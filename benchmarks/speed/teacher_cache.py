@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What keeping the frozen teachers' features saves: the time of an epoch whose images were all seen before.
 
-    python -m benchmarks.speed teacher_cache --set 'teachers=[wide_resnet50_2.racm_in1k, vmamba_tiny]' \
-        --size 256 --images 8 --batch 4
+    python -m benchmarks.speed teacher_cache --set backbone=wide_resnet50_2.racm_in1k \
+        second_backbone=vmamba_tiny --size 256 --images 8 --batch 4
 
 Each turn trains two epochs anew and counts the second, in processor time.
 """
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set",
         nargs="+",
-        default=["teachers=[resnet18, vmamba_atto]"],
+        default=["backbone=resnet18", "second_backbone=vmamba_atto"],
         metavar="ARGUMENT=VALUE",
         help="further arguments of the model",
     )

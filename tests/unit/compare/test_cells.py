@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
+import inspect
 from pathlib import Path
 
 import pytest
 import yaml
 
+from anomalib_fsad import MedicalFewShot
+from anomalib_fsad.compare.building import arguments_of
 from anomalib_fsad.compare.cells import Overrides, read_cells
 from anomalib_fsad.plugin import register
+from anomalib_fsad.registry import MODELS
 
 CONFIGS = Path(__file__).parents[3] / "configs" / "benchmark"
-FEW_SHOT = CONFIGS / "few_shot_d24fad.yaml"
-ONE_CLASS = CONFIGS / "one_class_patchcore.yaml"
+EPISODIC = CONFIGS / "episodic.yaml"
+FEW_SHOT = CONFIGS / "few_shot.yaml"
+ONE_CLASS = CONFIGS / "one_class.yaml"
 
 
 @pytest.fixture(autouse=True)
@@ -19,17 +24,16 @@ def _registered():
 
 def test_the_grid_of_a_file():
     cells = read_cells([FEW_SHOT], Overrides())
-    assert len(cells) == len({cell.name for cell in cells}) == 5 * 3 * 3
-    assert {(c.model, c.protocol) for c in cells} == {("D24FAD", "episodic")}
+    assert len(cells) == len({cell.name for cell in cells}) == 2 * 5 * 3 * 3
+    assert {(c.model, c.protocol) for c in cells} == {("Patchcore", "few_shot"), ("Padim", "few_shot")}
     assert {c.k_shot for c in cells} == {2, 4, 8}
 
 
 def test_one_seed_for_everything():
-    for cell in read_cells([FEW_SHOT], Overrides(seeds=[3, 5])):
+    for cell in read_cells([EPISODIC], Overrides(seeds=[3, 5])):
         data, model = cell.data_config["init_args"], cell.model_config["init_args"]
         assert cell.seed in {3, 5}
         assert data["seed"] == data["support_seed"] == model["seed"] == cell.seed
-        assert model["k_shot"] == data["k_shot"] == cell.k_shot
 
 
 def test_seeds_come_one_after_the_other_and_leak_free_first():
@@ -40,24 +44,40 @@ def test_seeds_come_one_after_the_other_and_leak_free_first():
     assert {c.data_config["init_args"]["val"] for c in cells if c.evaluation == "as_published"} == {"same_as_test"}
 
 
+SMALL = {"targets": ["lung"], "seeds": [0], "k_shots": [2]}
+
+
 def test_overrides_reach_only_models_that_take_them():
     given = Overrides(
-        targets=["lung"], seeds=[0], backbone="resnet18", image_size=64, max_epochs=3, options={"data.num_workers": 0}
+        **SMALL,
+        models=["D24FAD", "Patchcore"],
+        backbone="resnet18",
+        image_size=64,
+        max_epochs=3,
+        options={"data.num_workers": 0, "model.lr": 0.5},
     )
-    (ours,) = read_cells([FEW_SHOT], Overrides(**{**given.__dict__, "k_shots": [2]}))
-    (theirs,) = read_cells([ONE_CLASS], given)
-    assert (
-        ours.model_config["init_args"] | {"backbone": "resnet18", "image_size": 64, "max_epochs": 3}
-        == (ours.model_config["init_args"])
-    )
+    ours, theirs = sorted(read_cells([ONE_CLASS], given), key=lambda cell: cell.model)
+    expected = {"backbone": "resnet18", "image_size": 64, "max_epochs": 3, "lr": 0.5, "seed": 0}
+    assert ours.model_config["init_args"] == expected
     assert theirs.model_config["init_args"] == {"backbone": "resnet18"}
     assert theirs.training == {"image_size": 64, "max_epochs": 3, "weights": "untrained"}
     assert theirs.data_config["init_args"]["num_workers"] == 0
 
 
+def test_models_on_the_command_line_take_of_a_files_arguments_what_they_know():
+    (cell,) = read_cells([ONE_CLASS], Overrides(**SMALL, models=["Dinomaly"]))
+    assert cell.model == "Dinomaly"
+    assert "backbone" not in cell.model_config["init_args"]
+
+
+def test_an_option_that_no_model_takes_is_named():
+    with pytest.raises(ValueError, match=r"model\.lr.*Padim.*Patchcore"):
+        read_cells([FEW_SHOT], Overrides(**SMALL, options={"model.lr": 1.0}))
+
+
 def test_a_name_is_of_what_is_computed():
     def name(**given):
-        return read_cells([FEW_SHOT], Overrides(targets=["lung"], k_shots=[2], seeds=[0], **given))[0].name
+        return read_cells([EPISODIC], Overrides(**SMALL, **given))[0].name
 
     assert name(root="here") == name(root="there")
     assert name() != name(max_epochs=1)
@@ -74,20 +94,22 @@ def test_an_unknown_model_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.yaml")), ids=lambda f: f.stem)
-def test_every_file_names_arguments_that_exist(file):
-    import inspect
-
-    import anomalib.data
-
-    from anomalib_fsad.compare.cells import find_model
+def test_anomalibs_benchmark_can_read_and_tabulate_every_file(file):
+    """Its csv takes its columns from the first job: every job of a file must have the same."""
+    from anomalib.pipelines.components.utils import get_iterator_from_grid_dict
+    from anomalib.utils.config import flatten_dict
 
     content = yaml.safe_load(file.read_text())
-    benchmark = content["benchmark"]
-    for found, config in (
-        (find_model(benchmark["model"]["class_path"]), benchmark["model"]),
-        (getattr(anomalib.data, benchmark["data"]["class_path"]), benchmark["data"]),
-    ):
-        unknown = set(config.get("init_args", {})) - set(inspect.signature(found.__init__).parameters)
-        assert not unknown
     assert content["accelerator"] in {"cpu", "cuda"}
-    assert read_cells([file], Overrides())
+    jobs = list(get_iterator_from_grid_dict(content["benchmark"]))
+    assert len({tuple(flatten_dict(job)) for job in jobs}) == 1
+    assert len(read_cells([file], Overrides())) == len(jobs)
+    data = set(inspect.signature(MedicalFewShot.__init__).parameters)
+    for job in jobs:
+        assert not set(job["model"]["init_args"]) - set(arguments_of(job["model"]["class_path"]))
+        assert not set(job["data"]["init_args"]) - data
+
+
+def test_the_files_have_every_model_of_ours():
+    cells = [cell for file in CONFIGS.glob("*.yaml") for cell in read_cells([file], Overrides())]
+    assert set(MODELS) <= {cell.model for cell in cells}

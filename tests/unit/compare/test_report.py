@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
+from anomalib_fsad.compare.page import markdown
 from anomalib_fsad.compare.reading import read_results
-from anomalib_fsad.compare.report import BEGIN, END, main, markdown, put_into
+from anomalib_fsad.compare.report import BEGIN, END, put_into, tables, write_report
 from anomalib_fsad.compare.summary import by_target, leak_worth, summarise
 from tests.unit.compare.made_up import write_cell
+
+
+def written(results):
+    return markdown(tables(results, draws=10), Path())
 
 
 @pytest.fixture
@@ -47,7 +54,7 @@ def test_a_model_without_common_cells_is_left_out_by_name(results):
     write_cell(results, "Stfpm", "PERFECT", seed=7)
     read = read_results([results])
     assert set(summarise(read, "held_out", draws=10)["model"]) == {"D24FAD", "Patchcore", "Padim"}
-    assert "Stfpm(1)" in markdown(read, draws=10)
+    assert "Stfpm(1)" in written(read)
 
 
 def test_cells_that_differ_in_options_only_are_not_averaged(results):
@@ -72,7 +79,7 @@ def test_what_the_leak_is_worth(results):
     assert len(worth) == 1
     assert worth.loc[0, "image_AUROC_gain"] == pytest.approx(1 / 16)
     assert worth.loc[0, "image_F1Score_gain"] == pytest.approx(0.4)
-    assert "+6.2" in markdown(read_results([results]), draws=10)
+    assert "+6.2" in written(read_results([results]))
 
 
 def test_no_leak_table_without_both_ways(results):
@@ -107,7 +114,7 @@ def test_reads_the_csv_of_anomalibs_benchmark(tmp_path):
     assert summary.loc[0, "setting"] == "K = 2"
     assert summary.loc[0, "image_AUROC_mean"] == pytest.approx(0.7)
     assert summary.loc[0, "seeds"] == 2
-    assert "70.0 ± 14.1" in markdown(read_results([tmp_path / "results.csv"]), draws=10)
+    assert "70.0 ± 14.1" in written(read_results([tmp_path / "results.csv"]))
 
 
 def test_an_empty_folder_is_refused(tmp_path):
@@ -120,12 +127,16 @@ def test_the_whole_report(results, tmp_path):
     document = tmp_path / "RESULTS.md"
     document.write_text("# Results\n\nProse.\n")
     for _ in range(2):  # written again, it is replaced
-        main([str(results), "--out", str(tmp_path / "out"), "--into", str(document)])
+        write_report([results], tmp_path / "out", document)
     text = document.read_text()
     assert text.startswith("# Results\n\nProse.")
     assert text.count(BEGIN) == text.count(END) == text.count("### K = 2") - 1 == 1
     assert "| **D24FAD** | 100.0 ± 0.0 [100.0, 100.0] |" in text
-    assert {f.name for f in (tmp_path / "out").iterdir()} == {"summary.csv", "accuracy.png", "latency.png", "leak.png"}
+    plots = {"accuracy.png", "latency.png", "leak.png"}
+    assert {f.name for f in (tmp_path / "out").iterdir()} == {"summary.csv", "report.html", *plots}
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<b>D24FAD</b>" in page
+    assert page.count("data:image/png;base64,") == len(plots)
 
 
 def test_prose_behind_the_tables_stays(tmp_path):
