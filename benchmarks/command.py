@@ -2,9 +2,7 @@
 """``python -m benchmarks.GROUP NAME``: one command for each group of measurements."""
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 
 
 def chosen(group: str, summaries: Mapping[str, str], arguments: Sequence[str]) -> tuple[str, list[str]]:
@@ -20,12 +18,6 @@ def chosen(group: str, summaries: Mapping[str, str], arguments: Sequence[str]) -
     parser.epilog = f"{parser.prog} NAME --help tells the options."
     parser.add_argument("name", metavar="NAME", choices=list(summaries), help="one of the above")
     return parser.parse_args(arguments[:1]).name, list(arguments[1:])
-
-
-def dispatch(group: str, summaries: Mapping[str, str]) -> int:
-    """Call the ``main`` of ``benchmarks.<group>.<name>``, with the process's arguments; returns the exit status."""
-    name, rest = chosen(group, summaries, sys.argv[1:])
-    return import_module(f"benchmarks.{group}.{name}").main(rest) or 0
 
 
 def parser_of(name: str, about: str | None) -> argparse.ArgumentParser:

@@ -2,8 +2,9 @@
 """``python -m benchmarks.accuracy NAME``."""
 
 import sys
+from importlib import import_module
 
-from benchmarks.command import dispatch
+from benchmarks.command import chosen
 
 SUBJECTS = {
     "run": "run benchmark files as cells that survive interruption",
@@ -13,4 +14,5 @@ SUBJECTS = {
 }
 
 if __name__ == "__main__":
-    sys.exit(dispatch("accuracy", SUBJECTS))
+    name, rest = chosen("accuracy", SUBJECTS, sys.argv[1:])
+    sys.exit(import_module(f"benchmarks.accuracy.{name}").main(rest) or 0)

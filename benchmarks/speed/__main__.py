@@ -2,8 +2,10 @@
 """``python -m benchmarks.speed NAME``."""
 
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 
-from benchmarks.command import dispatch
+from benchmarks.command import chosen
 
 SUBJECTS = {
     "models": "training step and inference of all models side by side, eager and exported",
@@ -15,5 +17,18 @@ SUBJECTS = {
     "deploy": "the deployed inferencer beside anomalib's",
 }
 
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure the one that is named."""
+    name, rest = chosen("speed", SUBJECTS, arguments)
+    subject = import_module(f"benchmarks.speed.{name}")
+    if hasattr(subject, "main"):  # one with measures and tables of its own
+        subject.main(rest)
+        return
+    from benchmarks.speed.subject import measure
+
+    measure(name, subject, rest)
+
+
 if __name__ == "__main__":
-    sys.exit(dispatch("speed", SUBJECTS))
+    main(sys.argv[1:])

@@ -13,10 +13,17 @@ from anomalib_fsad.models.d24fad import D24FADModel
 from anomalib_fsad.models.d24fad.learn_to_weight import weigh_support
 from anomalib_fsad.models.d24fad.loss import D24FADLoss
 from anomalib_fsad.models.d24fad.support_source import partners_in_batch
-from benchmarks.speed.subject import Case, Subject, timed_and_weighed
+from benchmarks.speed.subject import Case, add_sizes, timed_and_weighed
 from benchmarks.timing import by_the_clock
 
 OURS, AUTHORS = "ours", "authors"
+
+NOTES = (
+    "*Inference*: ours encodes the K supports once; the authors' loop, in a plain transcription, encodes them "
+    "again for every query of every batch (same scores to 1e-5). *Training step*: ours is "
+    "`support_mode: in_batch`, theirs `support_mode: episode` (the paper's). Milliseconds are an image's."
+)
+BASELINE = AUTHORS
 
 
 @torch.no_grad()
@@ -71,22 +78,5 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Sizes and device."""
-    parser.add_argument("--backbone", default="resnet18")
-    parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--batch", type=int, default=16)
+    add_sizes(parser)
     parser.add_argument("--k_shot", type=int, nargs="+", default=[2, 4, 8])
-    parser.add_argument("--device", default="cpu")
-
-
-main = Subject(
-    name="d24fad",
-    about=__doc__,
-    notes=(
-        "*Inference*: ours encodes the K supports once; the authors' loop, in a plain transcription, encodes them "
-        "again for every query of every batch (same scores to 1e-5). *Training step*: ours is "
-        "`support_mode: in_batch`, theirs `support_mode: episode` (the paper's). Milliseconds are an image's."
-    ),
-    cases=cases,
-    add_arguments=add_arguments,
-    baseline=AUTHORS,
-).main

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.speed.subject import Case, Subject
+from benchmarks.speed.subject import Case
 from benchmarks.timing import Work, its_own_figure
 
 IMAGE_SIDES = (128, 512)
@@ -46,6 +46,10 @@ print(json.dumps({"s": time.perf_counter() - began, "MiB": peak}))
 
 THEIRS = "anomalib OpenVINOInferencer"
 OURS = {"bundle on OpenVINO": "openvino", "bundle on onnxruntime": "onnx"}
+
+NOTES = "Each contender has as many threads, and the precision, that its runtime chooses."
+BASELINE = THEIRS
+ROUNDS = 12
 
 
 def prepare(folder: Path, options: argparse.Namespace) -> Path:
@@ -109,14 +113,3 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", default="wide_resnet50_2")
     parser.add_argument("--image_size", type=int, default=128)
     parser.add_argument("--k_shot", type=int, default=4)
-
-
-main = Subject(
-    name="deploy",
-    about=__doc__,
-    notes="Each contender has as many threads, and the precision, that its runtime chooses.",
-    cases=cases,
-    add_arguments=add_arguments,
-    baseline=THEIRS,
-    rounds=12,
-).main

@@ -30,10 +30,13 @@ from anomalib_fsad.compare.cells import Cell, read_cells
 from anomalib_fsad.compare.options import add_cell_options, overrides
 from anomalib_fsad.plugin import register
 from benchmarks.speed.forms import accuracy_and_latency
-from benchmarks.speed.subject import Case, Subject
+from benchmarks.speed.subject import Case
 from benchmarks.timing import Work, by_the_clock
 
 OPENVINO = ("OpenVINO FP32", "OpenVINO FP16", "OpenVINO INT8")
+
+NOTES = "Milliseconds a batch; every model saw one epoch of the same data."
+ROUNDS = 10
 
 
 class Form(NamedTuple):
@@ -203,14 +206,3 @@ def draw(rows: pd.DataFrame, options: argparse.Namespace) -> Figure | None:
     if options.accuracy is None:
         return None
     return accuracy_and_latency(rows, options.batch_size, pd.read_csv(options.accuracy), options.setting)
-
-
-main = Subject(
-    name="models",
-    about=__doc__,
-    notes="Milliseconds a batch; every model saw one epoch of the same data.",
-    cases=cases,
-    add_arguments=add_arguments,
-    rounds=10,
-    draw=draw,
-).main

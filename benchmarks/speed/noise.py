@@ -13,12 +13,19 @@ import numpy as np
 import torch
 
 from anomalib_fsad.models.scrd4ad.simplex import fractal_noise
-from benchmarks.speed.subject import Case, Subject
+from benchmarks.speed.subject import Case
 from benchmarks.timing import its_own_figure, processor_time
 
 SIDES = (31, 64, 128)
 """The largest rectangle of an image of 256 pixels, and larger fields."""
 OURS, LIBRARY = "ours", "opensimplex"
+
+NOTES = (
+    "Once with and once without `numba` installed beside `opensimplex`. Six octaves, three slices an image, a "
+    "fresh field each (the library is seeded for each image); milliseconds of processor time an image, one thread."
+)
+BASELINE = LIBRARY
+ROUNDS = 7
 
 
 def library_noise(count: int, side: int, octaves: int = 6) -> np.ndarray:
@@ -75,17 +82,3 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--device", default="cpu")
     parser.set_defaults(with_numba=importlib.util.find_spec("numba") is not None)
-
-
-main = Subject(
-    name="noise",
-    about=__doc__,
-    notes=(
-        "Once with and once without `numba` installed beside `opensimplex`. Six octaves, three slices an image, a "
-        "fresh field each (the library is seeded for each image); milliseconds of processor time an image, one thread."
-    ),
-    cases=cases,
-    add_arguments=add_arguments,
-    baseline=LIBRARY,
-    rounds=7,
-).main

@@ -14,10 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anomalib_fsad import SCRD4AD
-from benchmarks.speed.subject import Case, Subject, timed_and_weighed
+from benchmarks.speed.subject import Case, add_sizes, timed_and_weighed
 from benchmarks.timing import processor_time
 
 OURS, AUTHORS = "ours", "authors"
+
+NOTES = (
+    "A whole step (forward, backward, Adam), in processor time on a CPU. *authors* is a plain transcription of "
+    "their step: clean and spoiled images through teacher, bottleneck, decoder and head; it is handed the spoiled "
+    "images. Ours passes them through the teacher alone, and makes the noise within the step."
+)
+BASELINE = AUTHORS
+add_arguments = add_sizes
 
 
 def step_as_published(model: SCRD4AD, optimizer: torch.optim.Optimizer, images: Tensor, noisy: Tensor) -> Tensor:
@@ -75,25 +83,3 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
             AUTHORS: partial(step_as_published, theirs, theirs.configure_optimizers(), images, noisy),
         }
         yield from timed_and_weighed({"scale_weighting": weighting}, works, processor_time(device), device)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Sizes and device."""
-    parser.add_argument("--backbone", default="resnet18")
-    parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--device", default="cpu")
-
-
-main = Subject(
-    name="scrd4ad",
-    about=__doc__,
-    notes=(
-        "A whole step (forward, backward, Adam), in processor time on a CPU. *authors* is a plain transcription of "
-        "their step: clean and spoiled images through teacher, bottleneck, decoder and head; it is handed the spoiled "
-        "images. Ours passes them through the teacher alone, and makes the noise within the step."
-    ),
-    cases=cases,
-    add_arguments=add_arguments,
-    baseline=AUTHORS,
-).main

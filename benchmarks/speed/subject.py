@@ -2,10 +2,9 @@
 """What every measurement of speed shares: cases, each with contenders that take turns, and the table of all."""
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import pandas as pd
 import torch
@@ -58,53 +57,51 @@ def timed_and_weighed(
     yield Case(columns, contenders, tensor_peak(device), "MiB", warm_up=0)
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A measurement that ``python -m benchmarks.speed NAME`` runs.
+class Subject(Protocol):
+    """A module of this folder that ``python -m benchmarks.speed NAME`` measures; its docstring is shown by ``--help``.
 
-    Attributes:
-        name: of the files.
-        about: the module's docstring: shown by ``--help``.
-        notes: what the page says below its title.
-        cases: what to measure; a case is measured before the next is asked for.
-        add_arguments: further options, which become columns of the results.
-        baseline: the contender that the others are compared with.
-        rounds: by default.
-        draw: the picture; by default bars of what each contender costs.
+    It may also have ``BASELINE`` (the contender that the others are compared with), ``ROUNDS`` (5 by default) and
+    ``draw(rows, options)`` (a figure in place of the bars of what each contender costs).
     """
 
-    name: str
-    about: str
-    notes: str
-    cases: Callable[[argparse.Namespace], Iterator[Case]]
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    baseline: str | None = None
-    rounds: int = 5
-    draw: Callable[[pd.DataFrame, argparse.Namespace], Figure | None] | None = None
+    NOTES: str
+    """What the page says below its title."""
 
-    def main(self, arguments: Sequence[str]) -> None:
-        """Measure, and write what is known: rows of earlier runs with other options stay."""
-        parser = parser_of(f"speed {self.name}", self.about)
-        self.add_arguments(parser)
-        parser.add_argument("--rounds", type=int, default=self.rounds, help="turns of each contender")
-        add_place(parser, "speed")
-        options = parser.parse_args(arguments)
-        baseline = getattr(options, "baseline", self.baseline)
-        settings = {k: _plain(v) for k, v in vars(options).items() if k not in NO_SETTINGS and v not in (None, [])}
-        found = []
-        for case in self.cases(options):
-            found.append(case.rows(options.rounds, baseline).assign(**settings))
-            print(wide(found[-1], []).markdown(options.results), flush=True)
-        rows = with_earlier(pd.concat(found, ignore_index=True), options.results / f"{self.name}.csv")
-        shown = [name for name in settings if rows[name].nunique(dropna=False) > 1]
-        device = getattr(options, "device", "cpu")
-        blocks = [
-            made_with(command(parser.prog, arguments), device),
-            Text(_how(self.notes, baseline)),
-            wide(rows, shown),
-        ]
-        figure = self.draw(rows, options) if self.draw else None
-        write(options.results, self.name, f"Speed: {self.name}", rows, blocks, figure or picture(rows, shown, baseline))
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add options; they become columns of the results."""
+
+    def cases(self, options: argparse.Namespace) -> Iterator[Case]:
+        """What to measure; a case is measured before the next is asked for."""
+
+
+def add_sizes(parser: argparse.ArgumentParser) -> None:
+    """The options of a subject that compares passes of one network."""
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--device", default="cpu")
+
+
+def measure(name: str, subject: Any, arguments: Sequence[str]) -> None:
+    """Measure a :class:`Subject`, and write what is known: rows of earlier runs with other options stay."""
+    parser = parser_of(f"speed {name}", subject.__doc__)
+    subject.add_arguments(parser)
+    rounds = getattr(subject, "ROUNDS", 5)
+    parser.add_argument("--rounds", type=int, default=rounds, help="turns of each contender")
+    add_place(parser, "speed")
+    options = parser.parse_args(arguments)
+    baseline = getattr(options, "baseline", getattr(subject, "BASELINE", None))
+    settings = {k: _plain(v) for k, v in vars(options).items() if k not in NO_SETTINGS and v not in (None, [])}
+    found = []
+    for case in subject.cases(options):
+        found.append(case.rows(options.rounds, baseline).assign(**settings))
+        print(wide(found[-1], []).markdown(options.results), flush=True)
+    rows = with_earlier(pd.concat(found, ignore_index=True), options.results / f"{name}.csv")
+    shown = [column for column in settings if rows[column].nunique(dropna=False) > 1]
+    made = made_with(command(parser.prog, arguments), getattr(options, "device", "cpu"))
+    blocks = [made, Text(_how(subject.NOTES, baseline)), wide(rows, shown)]
+    figure = subject.draw(rows, options) if hasattr(subject, "draw") else None
+    write(options.results, name, f"Speed: {name}", rows, blocks, figure or picture(rows, shown, baseline))
 
 
 def with_earlier(rows: pd.DataFrame, csv: Path) -> pd.DataFrame:

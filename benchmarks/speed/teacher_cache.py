@@ -20,10 +20,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
 from anomalib_fsad.registry import MODELS, load
-from benchmarks.speed.subject import Case, Subject
+from benchmarks.speed.subject import Case
 from benchmarks.timing import its_own_figure
 
 PLACES = ("none", "ram", "disk")
+
+NOTES = "Processor time of the second epoch of a training run, when the cache is full."
+BASELINE = PLACES[0]
+ROUNDS = 3
 
 
 class EpochTimes(Callback):
@@ -76,14 +80,3 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--batch", type=int, default=8)
-
-
-main = Subject(
-    name="teacher_cache",
-    about=__doc__,
-    notes="Processor time of the second epoch of a training run, when the cache is full.",
-    cases=cases,
-    add_arguments=add_arguments,
-    baseline=PLACES[0],
-    rounds=3,
-).main

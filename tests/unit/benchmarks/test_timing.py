@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 import argparse
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
 
-from benchmarks.speed.subject import Case, Subject
+from benchmarks.speed.subject import Case, measure
 from benchmarks.timing import by_the_clock, its_own_figure, medians, processor_time, take_turns, tensor_peak
 
 
@@ -25,9 +26,9 @@ def test_the_median_of_ratios_is_not_the_ratio_of_medians():
     assert "times_less" not in medians(turns, "not measured")
 
 
-@pytest.mark.parametrize("measure", [by_the_clock(), processor_time()])
-def test_a_call_costs_time(measure):
-    assert measure(lambda: torch.rand(200, 200) @ torch.rand(200, 200)) > 0
+@pytest.mark.parametrize("clock", [by_the_clock(), processor_time()])
+def test_a_call_costs_time(clock):
+    assert clock(lambda: torch.rand(200, 200) @ torch.rand(200, 200)) > 0
 
 
 def test_the_peak_counts_what_is_alive_together():
@@ -48,18 +49,20 @@ def subject():
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--cost", type=float, default=2.0)
 
-    return Subject("toy", "A toy.", "A note.", cases, add_arguments, baseline="theirs")
+    return SimpleNamespace(
+        __doc__="A toy.", NOTES="A note.", BASELINE="theirs", cases=cases, add_arguments=add_arguments
+    )
 
 
 def test_a_page_keeps_the_rows_of_other_options(subject, tmp_path):
     place = ["--results", str(tmp_path)]
-    subject.main(place)
+    measure("toy", subject, place)
     first = (tmp_path / "toy.md").read_text()
     assert "`python -m benchmarks.speed toy` on " in first
     assert "| step | s | 2 (2.00) | 4 (1.00) |" in first
     assert "| score | - | 2 | 8 |" in first  # what is no cost is not compared
-    subject.main([*place, "--cost", "1"])
-    subject.main([*place, "--cost", "1"])
+    measure("toy", subject, [*place, "--cost", "1"])
+    measure("toy", subject, [*place, "--cost", "1"])
     text = (tmp_path / "toy.md").read_text()
     assert "toy --cost 1` on" in text
     assert "| 2.0 | step | s | 2 (2.00) | 4 (1.00) |" in text
