@@ -16,6 +16,7 @@ VERBS = {
     "enroll": "bundle + normal images -> enrolment of an organ (.npz)",
     "predict": "bundle + enrolment + folder of images -> csv and heat maps",
     "convert": "authors' checkpoint -> anomalib checkpoint (needs anomalib)",
+    "compare": "models, ours and anomalib's, side by side: table and page (needs anomalib)",
     "inspect": "what is in this checkpoint, bundle or enrolment",
 }
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import yaml
 
-from anomalib_fsad.compare.building import arguments_of
-
 EVALUATIONS = {"held_out": "held_out", "as_published": "same_as_test"}
 """How threshold and checkpoint are chosen, and what MedicalFewShot calls it."""
 
-ONE_CLASS = "one_class"
+ONE_CLASS, FEW_SHOT, EPISODIC = "one_class", "few_shot", "episodic"
+
+VALIDATION, NORMALS = "validation", "normals"
+"""What the threshold is from: the validation images of each protocol, or normal images of the target for all alike."""
 
 KEY = ("model", "protocol", "target", "k_shot", "seed", "evaluation")
 """The columns that say which cell a row is."""
@@ -38,7 +39,7 @@ class Cell:
         evaluation: ``held_out`` or ``as_published``.
         model_config: for ``anomalib.models.get_model``.
         data_config: for ``anomalib.data.get_datamodule``.
-        training: what the pipeline has no place for: ``image_size``, ``max_epochs``, ``weights``.
+        training: what the pipeline has no place for: ``image_size``, ``max_epochs``, ``weights``, ``threshold``.
     """
 
     model: str
@@ -80,6 +81,7 @@ class Overrides:
     backbone: str | None = None
     image_size: int | None = None
     max_epochs: int | None = None
+    threshold: str = VALIDATION
     options: dict[str, Any] = field(default_factory=dict)
     """``{"data.<argument>": value, "model.<argument>": value}``; the latter for the models that take it."""
 
@@ -91,7 +93,12 @@ class Overrides:
 
 def read_cells(files: Iterable[Path], overrides: Overrides) -> list[Cell]:
     """All cells of some benchmark files, seed by seed, so that what an interrupted run leaves is comparable."""
-    cells = [cell for file in files for cell in file_cells(yaml.safe_load(file.read_text()), overrides)]
+    return cells_of([yaml.safe_load(file.read_text()) for file in files], overrides)
+
+
+def cells_of(contents: Iterable[dict[str, Any]], overrides: Overrides) -> list[Cell]:
+    """The same of what such files hold."""
+    cells = [cell for content in contents for cell in file_cells(content, overrides)]
     order = {evaluation: place for place, evaluation in enumerate(EVALUATIONS)}
     unique = {cell.name: cell for cell in cells}
     _refuse_idle(overrides.options, cells)
@@ -131,6 +138,8 @@ def file_cells(content: dict[str, Any], overrides: Overrides) -> list[Cell]:
 
 def _cell(config: dict[str, Any], overrides: Overrides) -> Cell:
     """One combination, with the seed put wherever one is taken."""
+    from anomalib_fsad.compare.building import arguments_of
+
     data, model = config["data"]["init_args"], config["model"].get("init_args", {})
     name = config["model"]["class_path"].split(".")[-1]
     accepted = arguments_of(config["model"]["class_path"])
@@ -151,9 +160,11 @@ def _cell(config: dict[str, Any], overrides: Overrides) -> Cell:
     model |= {argument: value for argument, value in wanted.items() if argument in accepted}
     config["model"]["init_args"] = model
     training = {name: getattr(overrides, name) for name in ("image_size", "max_epochs", "weights")}
+    if overrides.threshold != VALIDATION:
+        training["threshold"] = overrides.threshold
     return Cell(
         model=name,
-        protocol=data.get("protocol", "episodic"),
+        protocol=data.get("protocol", EPISODIC),
         target=data.get("target", ""),
         k_shot=int(data.get("k_shot", 4)),
         seed=int(seed),

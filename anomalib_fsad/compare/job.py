@@ -17,12 +17,14 @@ from anomalib.engine import Engine
 from anomalib.metrics import AUROC, Evaluator
 from anomalib.models import AnomalibModule
 from anomalib.pipelines.components import Job, JobGenerator
-from lightning.pytorch import seed_everything
+from lightning.pytorch import Callback, seed_everything
+from torch.utils.data import DataLoader
 
 from anomalib_fsad.compare.building import Teachers, build_model
-from anomalib_fsad.compare.cells import Cell
+from anomalib_fsad.compare.cells import NORMALS, Cell
 from anomalib_fsad.compare.machine import environment
-from anomalib_fsad.compare.metrics import image_metrics, pixel_metrics
+from anomalib_fsad.compare.metrics import at_common_threshold, image_metrics, pixel_metrics
+from anomalib_fsad.compare.normals import threshold_of
 from anomalib_fsad.compare.recorder import Recorder, peak_memory_mib, reset_peak_memory
 from anomalib_fsad.compare.store import Store
 
@@ -79,29 +81,13 @@ class CellJob(Job):
         reset_peak_memory(device)
         seed_everything(self.cell.seed, workers=True, verbose=False)
         evaluator = Evaluator(val_metrics=[AUROC(fields=["pred_score", "gt_label"], prefix="val_image_")])
-        model, weights = build_model(
-            self.cell.model_config,
-            self.cell.training["image_size"],
-            self.teachers,
-            self.cell.seed,
-            evaluator=evaluator,
-            visualizer=False,
-        )
+        model, weights = self._build(evaluator=evaluator, visualizer=False)
         datamodule = get_datamodule(self.cell.data_config)
         recorder = Recorder()
         with TemporaryDirectory() as folder:
             # Weights alone: the optimizer's state is three times as large and of no use here.
             keep = ModelCheckpoint(folder, "{epoch}", monitor=MONITOR, mode="max", save_weights_only=True)
-            engine = Engine(
-                accelerator="gpu" if self.accelerator == "cuda" else self.accelerator,
-                devices=[task_id] if task_id is not None and self.accelerator == "cuda" else 1,
-                default_root_dir=folder,
-                max_epochs=self.cell.training["max_epochs"],
-                callbacks=[keep, recorder],
-                logger=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-            )
+            engine = self._engine(folder, task_id, [keep, recorder])
             start = time.perf_counter()
             engine.fit(model, datamodule=datamodule)
             fit_seconds = time.perf_counter() - start
@@ -110,8 +96,40 @@ class CellJob(Job):
             chosen = keep.best_model_path if epochs > 1 else None
             engine.test(model, datamodule=datamodule, ckpt_path=chosen or None)
             best = int(Path(chosen).stem.partition("=")[2]) + 1 if chosen else epochs
+            found = self._threshold_from_normals(model, datamodule, folder, task_id)
         known = {"fit_seconds": fit_seconds, "epochs": epochs, "best_epoch": best, "weights": weights}
-        return self._write(model, datamodule, recorder, device, known)
+        return self._write(model, datamodule, recorder, device, known | found)
+
+    def _build(self, **components: Any) -> tuple[AnomalibModule, str]:
+        size = self.cell.training["image_size"]
+        return build_model(self.cell.model_config, size, self.teachers, self.cell.seed, **components)
+
+    def _engine(self, folder: str, task_id: int | None, callbacks: list[Callback]) -> Engine:
+        return Engine(
+            accelerator="gpu" if self.accelerator == "cuda" else self.accelerator,
+            devices=[task_id] if task_id is not None and self.accelerator == "cuda" else 1,
+            default_root_dir=folder,
+            max_epochs=self.cell.training["max_epochs"],
+            callbacks=callbacks,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+
+    def _threshold_from_normals(
+        self, model: AnomalibModule, datamodule: AnomalibDataModule, folder: str, task_id: int | None
+    ) -> dict[str, float]:
+        """The rule that is the same for every model, if the cell asks for it."""
+        if self.cell.training.get("threshold") != NORMALS:
+            return {}
+
+        def fit(loader: DataLoader) -> AnomalibModule:
+            seed_everything(self.cell.seed, workers=True, verbose=False)
+            other, _ = self._build(evaluator=False, visualizer=False)
+            self._engine(folder, task_id, []).fit(other, train_dataloaders=loader)
+            return other
+
+        return {"threshold_from_normals": threshold_of(model, datamodule, self.cell.protocol, fit)}
 
     def _write(
         self,
@@ -131,6 +149,7 @@ class CellJob(Job):
             "ms_per_image": recorder.ms_per_image,
             **peak_memory_mib(device),
             **known,
+            **at_common_threshold(recorder.scores, recorder.labels, known.get("threshold_from_normals")),
             "image_size": self.cell.training["image_size"] or "the model's",
             "train_images": len(datamodule.train_data),
             "test_images": len(recorder.paths),

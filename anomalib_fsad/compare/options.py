@@ -6,18 +6,14 @@ from pathlib import Path
 
 import yaml
 
-from anomalib_fsad.compare.building import Teachers
-from anomalib_fsad.compare.cells import EVALUATIONS, Overrides
+from anomalib_fsad.compare.cells import EVALUATIONS, VALIDATION, Overrides
 
 
-def add_cell_options(parser: argparse.ArgumentParser) -> None:
-    """What is put in place of a benchmark file's values."""
+def add_file_options(parser: argparse.ArgumentParser) -> None:
+    """Benchmark files, and what is put in place of their values."""
     add = parser.add_argument
+    add("configs", nargs="+", type=Path, help="benchmark files of anomalib's form")
     add("--models", nargs="+", metavar="MODEL", help="names of models, ours or anomalib's, in place of the files'")
-    add("--root", help="folder of the data sets, in place of the files' root")
-    add("--targets", nargs="+", help="categories to test on, in place of the files'")
-    add("--k_shot", nargs="+", type=int, help="numbers of support images, in place of the files'")
-    add("--seeds", nargs="+", type=int, help="in place of the files'")
     add(
         "--evaluation",
         nargs="+",
@@ -25,6 +21,16 @@ def add_cell_options(parser: argparse.ArgumentParser) -> None:
         default=["held_out"],
         help="how threshold and checkpoint are chosen",
     )
+    add_cell_options(parser)
+
+
+def add_cell_options(parser: argparse.ArgumentParser) -> None:
+    """What all models of a comparison share."""
+    add = parser.add_argument
+    add("--root", help="folder of the data sets")
+    add("--targets", "--target", nargs="+", help="categories to test on")
+    add("--k_shot", nargs="+", type=int, help="numbers of support images")
+    add("--seeds", nargs="+", type=int, help="of weights, training and the choice of the support images")
     add("--backbone", help="the teacher, the same for every model that has one")
     add(
         "--pre_trained",
@@ -32,11 +38,11 @@ def add_cell_options(parser: argparse.ArgumentParser) -> None:
         type=pre_trained,
         default=False,
         metavar="false|true|PATH",
-        help="the teacher's weights, the same for every model: untrained (default), those of an installed package or "
-        "of the hub, or a weight file, or a folder with one for each backbone",
+        help="the teacher's weights, the same for every model: untrained, those of an installed package or of the hub, "
+        "or a weight file, or a folder with one for each backbone (default: %(default)s)",
     )
     add("--image_size", type=int, help="pixels along a side, the same for every model")
-    add("--max_epochs", type=int, help="for every model that trains")
+    add("--max_epochs", type=int, help="for every model that trains; by default a model's own, or anomalib's")
     add("--set", nargs="*", default=[], metavar="data.OPTION=VALUE", help="any other argument of the data or the model")
 
 
@@ -56,12 +62,18 @@ def pre_trained(given: str) -> bool | Path:
     return Path(given)
 
 
-def overrides(options: argparse.Namespace) -> Overrides:
+def overrides(options: argparse.Namespace, threshold: str = VALIDATION) -> Overrides:
     """What the command line puts in place of the files' values.
+
+    Args:
+        options: of the command line.
+        threshold: what it is from.
 
     Raises:
         ValueError: for a ``--set`` that is of neither the data nor the model.
     """
+    from anomalib_fsad.compare.building import Teachers
+
     given = dict(option.partition("=")[::2] for option in options.set)
     wrong = [name for name in given if name.partition(".")[0] not in {"data", "model"}]
     if wrong:
@@ -73,10 +85,11 @@ def overrides(options: argparse.Namespace) -> Overrides:
         targets=options.targets,
         k_shots=options.k_shot,
         seeds=options.seeds,
-        evaluations=options.evaluation,
+        evaluations=getattr(options, "evaluation", ("held_out",)),
         weights=Teachers(options.pre_trained, Path()).name,
         backbone=options.backbone,
         image_size=options.image_size,
         max_epochs=options.max_epochs,
+        threshold=threshold,
         options={name: yaml.safe_load(value) for name, value in given.items()},
     )

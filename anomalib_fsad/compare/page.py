@@ -3,13 +3,15 @@
 
 import base64
 import html
+import math
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 NONE = "-"
 STYLE = """body{font:15px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em;color:#222}
@@ -70,12 +72,12 @@ class Table(NamedTuple):
     lines: Sequence[Sequence[str]]
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, digits: int = 3) -> "Table":
+    def of(cls, frame: "pd.DataFrame", digits: int = 3) -> "Table":
         """A table of a frame's columns, numbers in so many digits."""
 
         def written(value: object) -> str:
             if isinstance(value, float):
-                return NONE if pd.isna(value) else f"{value:.{digits}g}"
+                return NONE if math.isnan(value) else f"{value:.{digits}g}"
             return str(value)
 
         lines = [[written(value) for value in row] for row in frame.itertuples(index=False)]

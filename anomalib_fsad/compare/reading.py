@@ -21,6 +21,8 @@ METRICS = {
     "image_AP": "AP",
     "image_F1Max": "F1max",
     "image_SpecAt95Recall": "spec@95",
+    "normals_F1": "F1 (normals)",
+    "normals_FPR": "FPR (normals)",
     "pixel_AUROC": "pixel AUROC",
     "pixel_AUPRO": "AUPRO",
 }
@@ -52,21 +54,25 @@ class Results(NamedTuple):
 
 def read_results(paths: Sequence[Path]) -> Results:
     """Everything in some folders and files, one row a cell."""
-    rows: list[dict] = []
-    scores: dict[int, Scores] = {}
+    tables, files = [], []
     for path in paths:
         if path.suffix == ".csv":
-            rows += _pipeline_rows(path)
+            tables.append(path)
             continue
-        files = sorted((path / "cells").glob("*.json"))
-        if not files:
+        found = sorted((path / "cells").glob("*.json"))
+        if not found:
             msg = f"{str(path)!r} is no csv of anomalib's benchmark, nor a folder of finished cells."
             raise FileNotFoundError(msg)
-        for file in files:
-            if file.with_suffix(".npz").is_file():
-                scores[len(rows)] = read_scores(file.with_suffix(".npz"))
-            rows.append(json.loads(file.read_text()))
-    table = pd.DataFrame(rows)
+        files += found
+    return read_rows(files, tables)
+
+
+def read_rows(files: Sequence[Path], tables: Sequence[Path] = ()) -> Results:
+    """Finished cells, and tables of anomalib's benchmark."""
+    rows = [json.loads(file.read_text()) for file in files]
+    kept = {place: file.with_suffix(".npz") for place, file in enumerate(files)}
+    scores = {place: read_scores(file) for place, file in kept.items() if file.is_file()}
+    table = pd.DataFrame(rows + [row for file in tables for row in _pipeline_rows(file)])
     _refuse_twins(table)
     table["setting"] = [setting(*values) for values in zip(table["protocol"], table["k_shot"], strict=True)]
     return Results(table, scores)

@@ -25,7 +25,7 @@ from torchmetrics.functional.classification import binary_auroc
 from anomalib_fsad.compare.building import Teachers, build_model
 from anomalib_fsad.compare.cells import Cell, read_cells
 from anomalib_fsad.compare.metrics import to_unit
-from anomalib_fsad.compare.options import add_cell_options, overrides
+from anomalib_fsad.compare.options import add_file_options, overrides
 from anomalib_fsad.compare.page import Table, Text
 from anomalib_fsad.compare.report import pm
 from anomalib_fsad.plugin import register
@@ -117,8 +117,7 @@ def summary(results: pd.DataFrame) -> Table:
 def main(arguments: Sequence[str]) -> None:
     """Run the cells and write the table."""
     parser = parser_of("accuracy leaks", __doc__)
-    parser.add_argument("configs", nargs="+", type=Path, help="benchmark files of anomalib's form")
-    add_cell_options(parser)
+    add_file_options(parser)
     parser.add_argument("--batch_size", type=int, default=16, help="of the test list")
     add_place(parser, "accuracy")
     options = parser.parse_args(arguments)

@@ -9,6 +9,7 @@ python -m benchmarks.accuracy report results/bench --out benchmarks/results/medd
 from collections.abc import Sequence
 from pathlib import Path
 
+from anomalib_fsad.compare.reading import read_results
 from anomalib_fsad.compare.report import write_report
 from benchmarks.command import parser_of
 
@@ -20,5 +21,5 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for report.md, summary.csv and the plots")
     parser.add_argument("--into", type=Path, help="put the tables into this document instead of report.md")
     options = parser.parse_args(arguments)
-    for file in write_report(options.results, options.out, options.into):
+    for file in write_report(read_results(options.results), options.out, options.into):
         print(file)

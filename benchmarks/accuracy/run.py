@@ -13,7 +13,7 @@ from pathlib import Path
 
 from anomalib_fsad.compare.building import Teachers
 from anomalib_fsad.compare.cells import read_cells
-from anomalib_fsad.compare.options import add_cell_options, overrides
+from anomalib_fsad.compare.options import add_file_options, overrides
 from anomalib_fsad.compare.running import run_cells, shard
 from anomalib_fsad.compare.store import Store
 from anomalib_fsad.plugin import register
@@ -24,8 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     """Returns 1 if a cell failed."""
     parser = parser_of("accuracy run", __doc__)
     add = parser.add_argument
-    add("configs", nargs="+", type=Path, help="benchmark files of anomalib's form")
-    add_cell_options(parser)
+    add_file_options(parser)
     add("--out", type=Path, required=True, help="folder of the results; finished cells in it are not run again")
     add("--accelerator", choices=["auto", "cpu", "cuda"], default="auto")
     add("--jobs", type=int, help="cells at a time; one a GPU, or one on a CPU, by default")

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 
 from anomalib_fsad.compare.building import Teachers, build_model
 from anomalib_fsad.compare.cells import Cell, read_cells
-from anomalib_fsad.compare.options import add_cell_options, overrides
+from anomalib_fsad.compare.options import add_file_options, overrides
 from anomalib_fsad.plugin import register
 from benchmarks.speed.forms import accuracy_and_latency
 from benchmarks.speed.subject import Case
@@ -192,8 +192,7 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Cells, and how to measure them."""
-    parser.add_argument("configs", nargs="+", type=Path, help="benchmark files of anomalib's form")
-    add_cell_options(parser)
+    add_file_options(parser)
     parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--baseline", help="the model that the others are compared with")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -21,7 +21,7 @@ def test_one_file_runs_our_models_and_anomalibs(tmp_path, monkeypatch):
     content = yaml.safe_load(QUICK.read_text())
     data = content["benchmark"]["data"]["init_args"]
     data |= {"root": str(tmp_path / "data"), "train_batch_size": 4, "val_images": 2}
-    data["reader_args"] = {"image_size": 64, "n_train": 6, "n_test": 3}
+    data["reader_args"] = {"image_size": 64, "n_train": 6, "n_test": 2}
     (tmp_path / "quick.yaml").write_text(yaml.safe_dump(content))
     AnomalibCLI(args=["benchmark", "--config", str(tmp_path / "quick.yaml")])
     (csv,) = tmp_path.glob("runs/benchmark/*/results.csv")

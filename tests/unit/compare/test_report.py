@@ -127,7 +127,7 @@ def test_the_whole_report(results, tmp_path):
     document = tmp_path / "RESULTS.md"
     document.write_text("# Results\n\nProse.\n")
     for _ in range(2):  # written again, it is replaced
-        write_report([results], tmp_path / "out", document)
+        write_report(read_results([results]), tmp_path / "out", document)
     text = document.read_text()
     assert text.startswith("# Results\n\nProse.")
     assert text.count(BEGIN) == text.count(END) == text.count("### K = 2") - 1 == 1
