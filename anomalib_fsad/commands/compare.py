@@ -57,14 +57,11 @@ def run(options: argparse.Namespace) -> int:
     store = Store(options.out)
     todo = [cell for cell in cells if not store.finished(cell)]
     messages.print(f"{len(cells)} runs, {len(cells) - len(todo)} finished, {len(todo)} to do.")
-    trouble = run_cells(
-        cells, store, Teachers(options.pre_trained, options.out / "weights"), options.accelerator, options.jobs
-    )
+    run_cells(cells, store, Teachers(options.pre_trained, options.out / "weights"), options.accelerator, options.jobs)
     failed = [cell for cell in cells if not store.finished(cell)]
     for cell in failed:
-        messages.print(f"failed: {cell.name}; see {store.log_file(cell)}", style="red", markup=False)
+        messages.print(store.failure(cell), style="red", markup=False, highlight=False, soft_wrap=True)
     if len(failed) == len(cells):
-        messages.print(trouble, style="red", markup=False)
         return FAILED
     store.write_table()
     results = read_rows([store.row_file(cell) for cell in cells if cell not in failed])
@@ -72,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     for block in tables(results):
         screen.print(on_screen(block))
     for file in write_report(results, options.out):
-        messages.print(str(file), markup=False)
+        messages.print(str(file), markup=False, highlight=False, soft_wrap=True)
     return FAILED if failed else OK
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from anomalib.models import AnomalibModule
 
+from anomalib_fsad.compare.fitting import fitting_arguments, fitting_pre_processor
 from anomalib_fsad.compare.weights import (
     UNTRAINED,
     find_weights,
@@ -81,9 +82,10 @@ def build_model(
     """
     model_class, accepted = find_model(config["class_path"]), arguments_of(config["class_path"])
     given = {**config.get("init_args", {}), **components}
-    if image_size is not None and "image_size" not in accepted:
-        given["pre_processor"] = model_class.configure_pre_processor((image_size, image_size))
     backbones = list(_backbones(given, accepted))
+    of_timm = next((name for name in backbones if known_to_timm(name)), None)
+    if "image_size" not in accepted and (image_size is not None or of_timm is not None):
+        given["pre_processor"] = fitting_pre_processor(model_class, of_timm, image_size)
     if not backbones:
         return model_class(**given), "its own"
     files = [teachers.file(name, seed) for name in backbones]
@@ -96,6 +98,8 @@ def build_model(
                 use_weights(name, file)
         if "pre_trained" in accepted:
             given["pre_trained"] = ways != [False]
+        if of_timm is not None:
+            given |= fitting_arguments(accepted, given, of_timm)
     found = ", ".join(file.name for file in files if file is not None)
     return model_class(**given), found if found and teachers.pre_trained else teachers.name
 

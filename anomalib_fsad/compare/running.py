@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run cells by anomalib's own runners: one after another, or several at once, with a bar that counts them."""
 
+import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from threading import Event, Thread
 from typing import Any
 
@@ -32,7 +33,7 @@ def shard(cells: Sequence[Cell], part: str) -> Sequence[Cell]:
 
 def run_cells(
     cells: Sequence[Cell], store: Store, teachers: Teachers, accelerator: str = "auto", jobs: int | None = None
-) -> str:
+) -> None:
     """Run what is not finished; a failed cell stops no other, and has its traceback in the store's log.
 
     Args:
@@ -41,29 +42,29 @@ def run_cells(
         teachers: the weights that all models share.
         accelerator: ``auto``, ``cpu`` or ``cuda``.
         jobs: cells at a time; one a GPU, or one on a CPU, by default.
-
-    Returns:
-        What went wrong, in a line; nothing if all went well.
     """
     from anomalib.pipelines.components.runners import ParallelRunner, SerialRunner
+    from anomalib.pipelines.components.runners.parallel import ParallelExecutionError
+    from anomalib.pipelines.components.runners.serial import SerialExecutionError
 
     from anomalib_fsad.compare.job import CellGenerator
 
     todo = [cell for cell in cells if not store.finished(cell)]
     if not todo:
-        return ""
+        return
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     generator: Any = CellGenerator(store, accelerator, teachers)
     at_once = jobs or (torch.cuda.device_count() if accelerator == "cuda" else 1)
     several = at_once > 1
     runner = ParallelRunner(generator, n_jobs=at_once) if several else SerialRunner(generator)
-    try:
-        with _counting(todo, store) if several else nullcontext():  # the serial runner has a bar of its own
-            runner.run({"cells": todo})
-    except Exception as error:  # anomalib's runners go on after a failure and raise at the end
-        return f"{type(error).__name__}: {error}"
-    return ""
+    # anomalib's runners show every traceback, go on after a failure, and raise at the end without saying why.
+    logging.getLogger("anomalib.pipelines").setLevel(logging.CRITICAL)
+    with (
+        suppress(SerialExecutionError, ParallelExecutionError),
+        _counting(todo, store) if several else nullcontext(),  # the serial runner has a bar of its own
+    ):
+        runner.run({"cells": todo})
 
 
 @contextmanager

@@ -29,6 +29,12 @@ class Store:
         """What the run of a cell printed."""
         return self.folder / "logs" / f"{cell.name}.log"
 
+    def failure(self, cell: Cell) -> str:
+        """Why a cell has no result, and where that is told at length."""
+        log = self.log_file(cell)
+        lines = log.read_text().splitlines() if log.is_file() else []
+        return f"failed: {cell.name}: {lines[-1] if lines else 'not run'}; see {log}"
+
     def finished(self, cell: Cell) -> bool:
         """Whether there is a result."""
         return self.row_file(cell).is_file()

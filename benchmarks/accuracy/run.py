@@ -43,14 +43,11 @@ def main(arguments: Sequence[str]) -> int:
         for cell in cells:
             print("done " if cell in finished else "to do", cell.name)
         return 0
-    trouble = run_cells(
-        cells, store, Teachers(options.pre_trained, store.folder / "weights"), options.accelerator, options.jobs
-    )
-    if trouble:
-        print(trouble, file=sys.stderr)
+    teachers = Teachers(options.pre_trained, store.folder / "weights")
+    run_cells(cells, store, teachers, options.accelerator, options.jobs)
     failed = [cell for cell in cells if not store.finished(cell)]
     for cell in failed:
-        print(f"failed: {cell.name}; see {store.log_file(cell)}", file=sys.stderr)
+        print(store.failure(cell), file=sys.stderr)
     if len(failed) < len(cells):
         print(f"Rows: {store.write_table()}")
     return 1 if failed else 0
