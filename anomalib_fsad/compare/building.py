@@ -55,7 +55,8 @@ def find_model(class_path: str) -> type[AnomalibModule]:
 
     name = class_path.rsplit(".", maxsplit=1)[-1]
     if not hasattr(anomalib.models, name):
-        msg = f"class_path: {class_path} is no model that anomalib knows; known are {sorted(anomalib.models.__all__)}."
+        known = ", ".join(sorted({*anomalib.models.__all__, *MODELS}))
+        msg = f"{class_path} is no model that anomalib knows; known are {known}."
         raise ValueError(msg)
     return getattr(anomalib.models, name)
 
