@@ -18,6 +18,7 @@ VERBS = {
     "predict": "bundle + enrolment + images -> csv and heat maps",
     "convert": "authors' checkpoint -> anomalib checkpoint (needs anomalib)",
     "weights": "which teachers have trained weights on this machine",
+    "compare": "models, ours and anomalib's, side by side: table and page (needs anomalib)",
     "inspect": "what is in this checkpoint, bundle or enrolment",
 }
 
