@@ -48,7 +48,7 @@ def scan_walks_exported(
     def along(sequence: Tensor, rows: Tensor) -> Tensor:
         return sequence.index_select(1, rows.t().flatten()).unflatten(1, (length, K))
 
-    delta = F.softplus(delta + delta_bias.unsqueeze(1))
+    delta = softplus(delta + delta_bias.unsqueeze(1))
     y = _in_whole_tiles(
         along(u, positions),
         along(delta.flatten(1, 2), positions + length * k),
@@ -58,6 +58,16 @@ def scan_walks_exported(
     )  # B L K D
     y = y.flatten(1, 2).index_select(1, (walks.steps * K + k).flatten()).unflatten(1, (K, length))
     return y.sum(1) + D.sum(0) * u
+
+
+def softplus(x: Tensor) -> Tensor:
+    """``F.softplus`` of operations that every runtime does in vectors; ONNX Runtime does its own number by number.
+
+    ``log1p(e) = log(w) e / (w - 1)`` with ``w = 1 + e`` rounded: the errors of both factors cancel.
+    """
+    e = torch.exp(-x.abs())
+    w = 1 + e
+    return torch.relu(x) + torch.log(w) * (e / (w - 1).clamp(min=1e-30))
 
 
 def _in_whole_tiles(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:

@@ -25,7 +25,16 @@ from anomalib_fsad.models.vmamba.walks import Walks
 ASKED = "ANOMALIB_FSAD_NATIVE_SCAN"
 SOURCE = Path(__file__).with_suffix(".cpp")
 COMPILERS = ("c++", "g++", "clang++")
-FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-ffinite-math-only", "-fno-signed-zeros", "-fopenmp", "-fPIC", "-shared")
+FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-ffp-contract=fast",
+    "-ffinite-math-only",
+    "-fno-signed-zeros",
+    "-fopenmp",
+    "-fPIC",
+    "-shared",
+)
 INSTRUCTIONS = {
     "AVX512": ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"),
     "AVX2": ("-mavx2", "-mfma"),
@@ -42,7 +51,9 @@ logger = logging.getLogger(__name__)
 def may_run_native(*tensors: Tensor) -> bool:
     """Whether these are on a CPU, want no gradient, and nothing is being traced."""
     wants_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    return not (wants_gradient or torch.compiler.is_compiling() or any(tensor.device.type != "cpu" for tensor in tensors))
+    return not (
+        wants_gradient or torch.compiler.is_compiling() or any(tensor.device.type != "cpu" for tensor in tensors)
+    )
 
 
 @cache
@@ -62,15 +73,9 @@ def native_scan() -> WalkScan | None:
     def scan_walks(
         u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor, walks: Walks
     ) -> Tensor:
-        """The scans of one plane along K walks, each with ``softplus(delta + delta_bias)``, summed where they meet.
+        """The scans of a plane along K walks, each with ``softplus(delta + delta_bias)``, summed where they meet.
 
-        Args:
-            u: B L D, by position.
-            delta: B K L D, by position.
-            A: K D N.
-            B, C: B L K N, by position.
-            D, delta_bias: K D.
-            walks: K of them.
+        By position: u, y: B L D; delta: B K L D; B, C: B L K N. A: K D N; D, delta_bias: K D.
         """
         batch, length, channels = u.shape
         K, _, N = A.shape

@@ -63,7 +63,7 @@ class SS2D(nn.Module):
         projected = F.linear(u, self.x_proj_weight.flatten(0, 1)).unflatten(-1, (DIRECTIONS, -1))  # B L K (R + 2N)
         dt, B, C = projected.split([self.rank, self.states, self.states], dim=-1)
         delta = torch.matmul(dt.transpose(1, 2), self.dt_projs_weight.transpose(1, 2))  # B K L D
-        y = kernel(u, delta, self._A(), B, C, self._D(), self.dt_projs_bias, Walks.over(height, width))
+        y = kernel(u, delta, self._rates(), B, C, self._skip(), self.dt_projs_bias, Walks.over(height, width))
         return y.to(x.dtype).view_as(x)
 
     def _scan_by_walk(self, x: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ class SS2D(nn.Module):
         y = selective_scan(
             walks.transpose(2, 3),
             delta.transpose(2, 3),
-            self._A(),
+            self._rates(),
             B.transpose(2, 3),
             C.transpose(2, 3),
             delta_bias=self.dt_projs_bias,
@@ -86,12 +86,14 @@ class SS2D(nn.Module):
         along_columns = (y[:, 1] + y[:, 3].flip(1)).reshape(batch, width, height, inner)
         y = along_rows.reshape(batch, height, width, inner) + along_columns.transpose(1, 2)
         # The walks meet at each position: four times D u there is once their sum.
-        return y + self._D().sum(0) * x
+        return y + (self._skip().sum(0) * x).to(y.dtype)
 
-    def _A(self) -> Tensor:
+    def _rates(self) -> Tensor:
+        """A: K D N."""
         return -self.A_logs.exp().view(DIRECTIONS, -1, self.states)
 
-    def _D(self) -> Tensor:
+    def _skip(self) -> Tensor:
+        """D: K D."""
         return self.Ds.view(DIRECTIONS, -1)
 
 
