@@ -2,7 +2,7 @@
 """What figures were made with: versions, processor, device."""
 
 import platform
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,7 +16,7 @@ PACKAGES = ("anomalib", "lightning", "torch", "timm", "torchmetrics")
 def environment(device: torch.device) -> dict[str, str]:
     """Columns for a row of results."""
     return {
-        "finished": datetime.now(tz=timezone.utc).isoformat(timespec="seconds"),
+        "finished": datetime.now(tz=UTC).isoformat(timespec="seconds"),
         "anomalib_fsad": anomalib_fsad.__version__,
         **{name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
