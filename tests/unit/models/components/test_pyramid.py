@@ -51,7 +51,7 @@ def test_says_what_is_wrong_with_weights(weights, tmp_path):
         Teacher("resnet34", pre_trained=True)
     with pytest.raises(FileNotFoundError, match=r"nowhere\.pth"):
         Teacher("resnet18", pre_trained=tmp_path / "nowhere.pth")
-    with pytest.raises(ValueError, match="does not hold the weights of backbone 'resnet34'"):
+    with pytest.raises(ValueError, match="does not hold the weights of backbone 'resnet34"):
         Teacher("resnet34", pre_trained=folder / "resnet18.pth")
     with pytest.raises(ValueError, match="backbone='resnet19' is not a network of timm's"):
         Teacher("resnet19", pre_trained=False)
