@@ -49,6 +49,8 @@ def run(options: argparse.Namespace) -> int:
         )
     except KeyboardInterrupt:
         unfinished = options.output / UNFINISHED
+        if not unfinished.is_dir():
+            raise
         say(f"anomalib-fsad predict: interrupted; what was done until then is in {unfinished}")
         return INTERRUPTED
     say(
