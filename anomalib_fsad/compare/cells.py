@@ -22,7 +22,7 @@ VALIDATION, NORMALS = "validation", "normals"
 KEY = ("model", "protocol", "target", "k_shot", "seed", "evaluation")
 """The columns that say which cell a row is."""
 
-PLACES = ("root", "cache_dir", "num_workers")
+PLACES = ("root", "cache", "cache_dir", "cache_gib", "num_workers")
 """Options of the data that do not change what is computed."""
 
 

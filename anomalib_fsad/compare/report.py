@@ -12,6 +12,7 @@ from anomalib_fsad.compare.summary import MAIN, by_target, leak_worth, summarise
 from anomalib_fsad.registry import MODELS
 
 BEGIN, END = "<!-- tables: written by benchmarks.accuracy report -->", "<!-- end of tables -->"
+TITLE = "Results"
 WITHOUT_DECIMALS = 100
 """From here on, costs are written without."""
 
@@ -129,7 +130,7 @@ def _bold(model: str) -> str:
 
 def put_into(document: Path, tables: str) -> None:
     """Replace what stands between the marks of a document, or add it at its end."""
-    text = document.read_text() if document.is_file() else ""
+    text = document.read_text() if document.is_file() else f"# {TITLE}\n"
     before, _, rest = text.partition(BEGIN)
     after = rest.partition(END)[2]
     document.write_text(f"{before.rstrip()}\n\n{BEGIN}\n\n{tables}\n{END}{after or chr(10)}")
@@ -154,7 +155,7 @@ def write_report(results: Results, out: Path, into: Path | None = None) -> list[
     summary.to_csv(out / "summary.csv", index=False, float_format="%.5g")
     plots = draw_plots(summary, leak_worth(results), out)
     blocks, document = tables(results), into or out / "report.md"
-    put_into(document, markdown(blocks, document.parent))
-    page = [Heading("Results", 1), *blocks, *(Picture(file, file.stem) for file in plots)]
-    (out / "report.html").write_text(html_page("Results", page))
+    page = [*blocks, *(Picture(file, file.stem) for file in plots)]
+    put_into(document, markdown(page if into is None else blocks, document.parent))
+    (out / "report.html").write_text(html_page(TITLE, [Heading(TITLE, 1), *page]))
     return [document, out / "report.html", out / "summary.csv", *plots]
