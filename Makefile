@@ -1,13 +1,26 @@
-# make demo: install and run the quickstart; make test: install and run the tests; make lint; make setup.
+# make setup        install everything into .venv, at the versions of constraints.txt
+# make demo         train and test D24FAD on drawn organs
+# make test         all tests but the slow ones, in two processes (WORKERS=1 for one)
+# make test-unit    those that start no anomalib process
+# make test-slow    the slow ones: golden figures, full-size networks, tutorials
+# make test-pythons the quick tests on each supported Python that uv finds, each in an environment of its own
+# make lint         ruff and mypy;   make format  lets ruff mend what it can
+# make build        sdist and wheel in dist/, checked by twine and tried in an empty environment
+# make docs         the documentation site in site/;   make tutorials  executes and renders docs/tutorials first
+# make clean        remove what the others made
+#
 # PYTHON=python3.12 make setup   picks the interpreter; VENV=... the place.
 PYTHON ?= python3
 VENV ?= .venv
+WORKERS ?= 2
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # The start-up files are copied on installation, so a change to them installs again.
 STARTUP := $(wildcard anomalib_fsad/startup/*)
+# A file stays in one process, since its fixtures train networks; each process has a core to itself.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
-.PHONY: setup demo test test-unit test-slow lint format clean
+.PHONY: setup demo test test-unit test-slow test-pythons lint format build docs tutorials clean
 
 setup: $(INSTALLED)
 
@@ -22,13 +35,16 @@ demo: $(INSTALLED)
 	$(BIN)/anomalib train --config configs/quickstart.yaml
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow"
+	$(TEST) -m "not slow"
 
 test-unit: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow and not cli" tests/unit anomalib_fsad
+	$(TEST) -m "not slow and not cli" tests/unit anomalib_fsad
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
+
+test-pythons: $(INSTALLED)
+	$(BIN)/python -m tests.pythons --uv $(BIN)/uv
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -39,5 +55,18 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The wheel is built from the sdist, so that the sdist is known to be whole.
+build: $(INSTALLED)
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+	DIST=dist $(BIN)/python -m pytest tests/integration/test_build.py
+
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+tutorials: $(INSTALLED)
+	$(BIN)/python -m tests.docs.tutorials
+
 clean:
-	rm -rf $(VENV) build dist results runs
+	rm -rf $(VENV) $(VENV)-3.* build dist site results runs

@@ -12,30 +12,36 @@ from importlib import import_module
 from anomalib_fsad import __version__
 
 VERBS = {
+    "data": "what a folder of data sets is read as, and what would be wrong with it",
     "export": "D24FAD checkpoint -> bundle (needs torch and anomalib)",
     "enroll": "bundle + normal images -> enrolment of an organ (.npz)",
-    "predict": "bundle + enrolment + folder of images -> csv and heat maps",
+    "predict": "bundle + enrolment + images -> csv and heat maps",
     "convert": "authors' checkpoint -> anomalib checkpoint (needs anomalib)",
+    "weights": "which teachers have trained weights on this machine",
+    "compare": "models, ours and anomalib's, side by side: table and page (needs anomalib)",
     "inspect": "what is in this checkpoint, bundle or enrolment",
 }
 
-FAILED = 2
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb; the exit status is 0, 1 where some images could not be read, or 2 for an error."""
+    """Run a verb; the exit status is 0, 1 where results need attention, 2 for an error, or 130 for Ctrl-C."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = parser(given[0] if given else None).parse_args(given)
     try:
         return int(options.run(options))
     # What a user can mend comes as one line; anything else is a fault of ours and keeps its traceback.
     except (ValueError, OSError, ImportError) as error:
-        from anomalib_fsad.commands.common import messages
+        from anomalib_fsad.commands.common import FAILED, say
         from anomalib_fsad.deploy.bundle import BundleError
 
         kind = "broken file" if isinstance(error, BundleError) else "error"
-        messages.print(f"anomalib-fsad {options.verb}: {kind}: {error}", style="red", markup=False, highlight=False)
+        say(f"anomalib-fsad {options.verb}: {kind}: {error}", style="red")
         return FAILED
+    except KeyboardInterrupt:
+        from anomalib_fsad.commands.common import INTERRUPTED, say
+
+        say(f"anomalib-fsad {options.verb}: interrupted")
+        return INTERRUPTED
 
 
 def parser(verb: str | None = None) -> argparse.ArgumentParser:

@@ -5,6 +5,7 @@ anomalib resolves ``--model NAME`` among the classes that are already imported, 
 ``get_datamodule`` and benchmark look names up in its own modules. ``register`` puts ours there.
 """
 
+import os
 import sys
 import warnings
 from importlib import import_module
@@ -55,6 +56,9 @@ def register() -> None:
     # get_model, and with it the benchmark, imports dotted names from these packages only.
     allowed: set[str] = getattr(models, "ALLOWED_MODULES", set())
     allowed.add("anomalib_fsad")
+    if os.environ.get("ANOMALIB_FSAD_WEIGHTS") == "packages":
+        # Asked for by the user: anomalib's own models find the trained teachers of installed packages too.
+        import_module("anomalib_fsad.models.components.weights").offer_to_timm()
 
 
 def _expose(module: ModuleType, name: str, ours: Any) -> None:

@@ -17,6 +17,7 @@ MODELS: dict[str, str] = {
 
 DATA: dict[str, str] = {
     "MedicalFewShot": "anomalib_fsad.data",
+    "MedicalFolder": "anomalib_fsad.data",
 }
 """Name of a datamodule or a dataset -> the module that it is imported from."""
 

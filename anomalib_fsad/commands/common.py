@@ -6,9 +6,14 @@ from typing import Any
 
 from rich.console import Console
 
-OK, UNREADABLE_IMAGES, FAILED = 0, 1, 2
+OK, ATTENTION, FAILED, INTERRUPTED = 0, 1, 2, 130
 
 messages = Console(stderr=True)
+
+
+def say(text: str, style: str | None = None) -> None:
+    """A line to the user, beside what a verb prints for other programs; long lines are left whole."""
+    messages.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def add_runtime(command: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@
 import argparse
 from pathlib import Path
 
-from anomalib_fsad.commands.common import OK, add_runtime, inferencer_of, messages
+from anomalib_fsad.commands.common import OK, add_runtime, inferencer_of, say
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -16,26 +16,39 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=111)
     command.add_argument(
         "--target-fpr",
-        type=float,
-        help="set a threshold by these images alone, which this share of normal images would exceed, e.g. 0.05; "
-        "else the checkpoint's own is used",
+        type=rate_or_none,
+        default="0.05",
+        help="set a threshold by these images alone, which this share of normal images would exceed (default: "
+        "%(default)s); none keeps the checkpoint's",
     )
     add_runtime(command)
 
 
 def run(options: argparse.Namespace) -> int:
     """Write an enrolment."""
+    from anomalib_fsad.deploy.enrolment import check_suffix
+    from anomalib_fsad.deploy.judgement import judgement
+
+    check_suffix(options.enrolment)
     inferencer = inferencer_of(options)
-    with messages.status("Describing the normal images"):
-        enrolment = inferencer.enroll(
-            options.images, k_shot=options.k_shot, seed=options.seed, target_fpr=options.target_fpr
-        )
+    enrolment = inferencer.enroll(
+        options.images, k_shot=options.k_shot, seed=options.seed, target_fpr=options.target_fpr
+    )
     enrolment.save(options.enrolment)
-    if enrolment.threshold is not None:
-        how = f"threshold {enrolment.threshold.value:.4g} by leave-one-out, {options.target_fpr:g} false positives"
-    elif inferencer.bundle.metadata.labelled:
-        how = "the checkpoint's threshold, found on the data it was validated with (--target-fpr sets one of its own)"
+    judged = judgement(inferencer.bundle.metadata, enrolment)
+    threshold = "no threshold" if judged.threshold is None else f"threshold {judged.threshold:.4g}: {judged.source}"
+    say(f"Enrolled {len(enrolment)} images in {options.enrolment}; {threshold}.")
+    if judged.warning:
+        say(f"warning: {judged.caution}.", style="yellow")
     else:
-        how = "no threshold: scores without labels (--target-fpr sets one)"
-    messages.print(f"Enrolled {len(enrolment)} images in {options.enrolment}; {how}.", markup=False, soft_wrap=True)
+        say(f"Note: {judged.caution}.")
     return OK
+
+
+def rate_or_none(text: str) -> float | None:
+    """The value of ``--target-fpr``."""
+    try:
+        return None if text == "none" else float(text)
+    except ValueError as error:
+        msg = f"{text!r} is neither a rate, such as 0.05, nor none"
+        raise argparse.ArgumentTypeError(msg) from error

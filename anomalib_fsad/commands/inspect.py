@@ -7,11 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from anomalib_fsad.commands.common import OK
+from anomalib_fsad.commands.common import FAILED, OK, say
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -27,17 +23,23 @@ def run(options: argparse.Namespace) -> int:
     content = inspect_path(options.path)
     if options.json:
         sys.stdout.write(json.dumps(content, indent=2, default=str) + "\n")
-        return OK
-    table = Table(show_header=False, title=Text(str(options.path)))
+    else:
+        # Plain lines: a digest is whole, however narrow the terminal.
+        sys.stdout.write(f"{options.path}\n{_text(content)}\n")
+    damaged = content.get("damaged", ())
+    for fault in damaged:
+        say(f"anomalib-fsad inspect: broken file: {fault}", style="red")
+    return FAILED if damaged else OK
+
+
+def _text(content: dict[str, Any], indent: str = "  ") -> str:
+    width = max(map(len, content), default=0)
+    lines = []
     for name, value in content.items():
-        table.add_row(name, Text(_text(value)))
-    Console().print(table)
-    return OK
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return "\n".join(f"{name}: {_text(entry)}" for name, entry in value.items())
-    if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
-        return "\n".join(value)
-    return "none" if value is None else str(value)
+        if isinstance(value, dict) and value:
+            lines += [f"{indent}{name}", _text(value, indent + "  ")]
+        elif isinstance(value, list) and value and all(isinstance(entry, str) for entry in value):
+            lines += [f"{indent}{name}", *(f"{indent}  {entry}" for entry in value)]
+        else:
+            lines.append(f"{indent}{name:{width}}  {value if value not in (None, {}) else 'none'}")
+    return "\n".join(lines)

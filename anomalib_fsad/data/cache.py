@@ -6,7 +6,6 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -14,18 +13,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image as PilImage
-from rich.progress import track
 from torch import Tensor
 from torchvision.transforms.v2 import Resize
 
+from anomalib_fsad.data.unreadable import failures, raise_unreadable
 from anomalib_fsad.images.decoding import ImageReadError, is_displayable, read_mask, read_rgb, to_uint8
 
 logger = logging.getLogger(__name__)
 
 CacheMode = Literal["ram", "disk", "none"]
-
-PROGRESS_FROM = 500
-"""Number of images from which decoding shows a progress bar."""
+OnError = Literal["raise", "skip"]
 
 GIB = 2**30
 
@@ -40,14 +37,14 @@ class ImageStore:
     Args:
         mode: ``ram`` keeps the pixels in memory, ``disk`` in files below ``folder``, ``none`` decodes at each use.
         budget: bytes of memory for ``ram``; what does not fit is decoded at each use.
-        folder: for ``disk`` and for the converted copies.
+        folder: for ``disk`` and for the converted copies; by default :func:`default_cache_folder`.
         intensity: see :mod:`anomalib_fsad.images.decoding`.
     """
 
-    def __init__(self, mode: CacheMode, budget: int, folder: Path, intensity: str) -> None:
+    def __init__(self, mode: CacheMode, budget: int, folder: str | Path | None, intensity: str) -> None:
         self.mode = mode
         self.budget = budget
-        self.folder = folder
+        self.folder = default_cache_folder() if folder is None else Path(folder)
         self.intensity = intensity
         self.resize: Resize | None = None
         self._pixels: dict[str, NDArray[np.uint8]] = {}
@@ -88,7 +85,7 @@ class ImageStore:
         if self.mode == "none":
             self.check(missing)
             return
-        raise_unreadable(_each(self._keep, missing, "Caching training images"))
+        raise_unreadable(failures(self._keep, missing, "Caching training images"))
         if self.mode == "ram" and missing:
             kept, wanted = len(self._pixels), len(set(paths))
             if kept < wanted:
@@ -107,8 +104,18 @@ class ImageStore:
         new_images, new_masks = (
             [p for p in dict.fromkeys(given) if p and p not in self._checked] for given in (paths, masks)
         )
-        errors = _each(self._check, new_images, "Checking images")
-        return errors + _each(self._check_mask, new_masks, "Checking masks")
+        errors = failures(self._check, new_images, "Checking images")
+        return errors + failures(self._check_mask, new_masks, "Checking masks")
+
+    def skipped(self, paths: Iterable[str], masks: Iterable[str] = ()) -> set[str]:
+        """The images and masks that cannot be read, each named in the log."""
+        paths = list(paths)
+        errors = self.unreadable(paths, masks)
+        if errors:
+            logger.warning("on_error=skip: %d of %d images are left out:", len(errors), len(paths))
+        for error in errors:
+            logger.warning("%s", error)
+        return {error.path for error in errors}
 
     def _keep(self, path: str) -> None:
         file = self._file(path, "resized", ".npy") if self.mode == "disk" else None
@@ -152,20 +159,6 @@ class ImageStore:
         return self.folder / kind / digest[:2] / Path(path).parent.name / f"{Path(path).stem}_{digest}{suffix}"
 
 
-def raise_unreadable(errors: Sequence[ImageReadError]) -> None:
-    """One message for all of them."""
-    if not errors:
-        return
-    if len(errors) == 1:
-        raise ImageReadError(errors[0].path, f"{errors[0].reason} {SKIP_HINT}")
-    listed = "; ".join(f"{e.path!r}: {e.reason}" for e in errors[1:5])
-    rest = f" And {len(errors) - 5} more." if len(errors) > 5 else ""  # noqa: PLR2004 - five are enough to see
-    raise ImageReadError(errors[0].path, f"{errors[0].reason} Nor {listed}{rest} {SKIP_HINT}")
-
-
-SKIP_HINT = "Replace or remove it, or pass --data.on_error skip to leave unreadable images out."
-
-
 def _to_tensor(image: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
@@ -174,26 +167,16 @@ def _size(resize: Resize | None) -> str:
     return "native" if resize is None else f"{list(resize.size or [])} {resize.interpolation} {resize.antialias}"
 
 
-def _each(work: Callable[[str], None], paths: Sequence[str], title: str) -> list[ImageReadError]:
-    """Do ``work`` on each path in threads (decoders let go of the interpreter) and collect what could not be read."""
-
-    def attempt(path: str) -> ImageReadError | None:
-        try:
-            work(path)
-        except ImageReadError as error:
-            return error
-        return None
-
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        results = pool.map(attempt, paths)
-        shown = track(results, title, total=len(paths), transient=True) if len(paths) >= PROGRESS_FROM else results
-        return [error for error in shown if error is not None]
-
-
 def _write(file: Path, save: Callable[[Path], object]) -> None:
     """Write beside the file and rename, so that no other process ever sees half of it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, suffix=file.suffix)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=file.parent, suffix=file.suffix)
+    except OSError as error:
+        msg = (
+            f"cache_dir: {str(file.parent)!r} cannot be written ({error.strerror}). Pass a folder as --data.cache_dir."
+        )
+        raise OSError(msg) from error
     os.close(handle)
     temporary = Path(name)
     try:

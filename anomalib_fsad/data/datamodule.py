@@ -11,24 +11,22 @@ import torch
 from anomalib import TaskType
 from anomalib.data import AnomalibDataModule
 from lightning.pytorch.utilities import rank_zero_only
-from rich.console import Console
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import Transform
 
-from anomalib_fsad.data import report, splits
-from anomalib_fsad.data.cache import GIB, CacheMode, ImageStore, default_cache_folder
+from anomalib_fsad.data import record, report, splits
+from anomalib_fsad.data.cache import GIB, CacheMode, ImageStore, OnError
 from anomalib_fsad.data.dataset import FewShotDataset, model_resize
 from anomalib_fsad.data.episodes import EpisodeDraw, EpisodeSampler, FixedDraw
 from anomalib_fsad.data.plan import Plan, make_plan
 from anomalib_fsad.data.readers.discover import read_root, read_sets
-from anomalib_fsad.data.splits import Protocol
+from anomalib_fsad.data.splits import MissingMasks, Protocol
 from anomalib_fsad.data.synthetic import with_synthetic_anomalies
 from anomalib_fsad.images.decoding import parse_intensity
 
 logger = logging.getLogger(__name__)
 
 Validation = Literal["held_out", "same_as_test"]
-OnError = Literal["raise", "skip"]
 
 
 class MedicalFewShot(AnomalibDataModule):
@@ -55,9 +53,11 @@ class MedicalFewShot(AnomalibDataModule):
         protocol: ``episodic``, ``few_shot`` or ``one_class``.
         k_shot: number of support images.
         support_seed: which K normal images of the target are the support: the same for every model.
-        few_shot_source: folder of normal images to take the K from instead.
+        few_shot_source: folder of normal images to take the K from instead; none of them may be a test image.
         val: ``held_out``, or ``same_as_test``, which leaks test labels into the threshold, as many papers do.
         val_images: at most this many validation images of each category, synthetic anomalies not counted.
+        missing_masks: where only some abnormal images of a category have a mask: ``raise`` names the others, ``skip``
+            leaves them out, ``classification`` scores images only. Without any mask, images are scored only.
         same_category_batches: training batches of one category and without supports, for a model that takes the other
             images of a batch as supports.
         intensity: how 16-bit, float and DICOM values become [0, 1]: ``auto``, ``minmax``, ``percentile`` or
@@ -107,6 +107,7 @@ class MedicalFewShot(AnomalibDataModule):
         few_shot_source: str | Path | None = None,
         val: Validation = "held_out",
         val_images: int = 60,
+        missing_masks: MissingMasks = "raise",
         same_category_batches: bool = False,
         intensity: str = "auto",
         on_error: OnError = "raise",
@@ -135,13 +136,22 @@ class MedicalFewShot(AnomalibDataModule):
         for option, value, known in (
             ("protocol", protocol, get_args(Protocol)),
             ("val", val, get_args(Validation)),
+            ("missing_masks", missing_masks, get_args(MissingMasks)),
             ("on_error", on_error, get_args(OnError)),
             ("cache", cache, get_args(CacheMode)),
         ):
             if value not in known:
                 msg = f"{option}={value!r} is none of {list(known)}."
                 raise ValueError(msg)
-        for option, number, least in (("k_shot", k_shot, 1), ("val_images", val_images, 2)):
+        for option, number, least in (
+            ("k_shot", k_shot, 1),
+            ("val_images", val_images, 2),
+            ("support_seed", support_seed, 0),
+            ("seed", seed, 0),
+            ("cache_gib", cache_gib, 0),
+            ("train_batch_size", train_batch_size, 1),
+            ("eval_batch_size", eval_batch_size, 1),
+        ):
             if number < least:
                 msg = f"{option}={number} is too small: at least {least}."
                 raise ValueError(msg)
@@ -153,18 +163,20 @@ class MedicalFewShot(AnomalibDataModule):
         self.reader = reader
         self.reader_args = dict(reader_args or {})
         self.sets = {name: dict(given or {}) for name, given in (sets or {}).items()}
-        self.source_categories = None if source_categories is None else list(source_categories)
+        sources = [source_categories] if isinstance(source_categories, str) else source_categories
+        self.source_categories = None if sources is None else list(sources)
         self.protocol = protocol
         self.k_shot = k_shot
         self.support_seed = support_seed
         self.few_shot_source = None if few_shot_source is None else Path(few_shot_source)
         self.val = val
         self.val_images = val_images
+        self.missing_masks = missing_masks
         self.same_category_batches = same_category_batches
         self.on_error = on_error
-        folder = default_cache_folder() if cache_dir is None else Path(cache_dir)
-        self.store = ImageStore(cache, int(cache_gib * GIB), folder, intensity)
+        self.store = ImageStore(cache, int(cache_gib * GIB), cache_dir, intensity)
         self._table: pd.DataFrame | None = None
+        self._record: dict[str, Any] = {}
         self._scratch: TemporaryDirectory | None = None
 
     @property
@@ -181,8 +193,18 @@ class MedicalFewShot(AnomalibDataModule):
         super().setup(stage)
         self._prepare_images(stage)
 
+    def teardown(self, stage: str) -> None:
+        """Leave ``metrics.json`` beside the pictures of a test."""
+        if stage == "test":
+            self._write_metrics()
+        super().teardown(stage)
+
     def support_dataloader(self) -> DataLoader:
-        """One batch: the K support images of the target, the same for every model."""
+        """One batch: the K support images of the target, the same for every model and in every stage.
+
+        Each is of the model's input size, in [0, 1] and not normalised, and shown by no training augmentation. A model
+        compares queries with them, or makes a threshold for the target of them; none of them is validated or tested on.
+        """
         return DataLoader(self.support_data, batch_size=len(self.support_data), collate_fn=self.support_data.collate_fn)
 
     def train_dataloader(self) -> DataLoader:
@@ -191,7 +213,7 @@ class MedicalFewShot(AnomalibDataModule):
             self.train_data,
             self.train_data.categories,
             self.train_batch_size,
-            same_category=self.same_category_batches,
+            same_category=self._of_one_category,
             seed=self.seed,
         )
         return DataLoader(
@@ -203,6 +225,11 @@ class MedicalFewShot(AnomalibDataModule):
             pin_memory=torch.cuda.is_available(),
             collate_fn=self.external_collate_fn or self.train_data.collate_fn,
         )
+
+    @property
+    def _of_one_category(self) -> bool:
+        """Whether batches must be kept to one category; outside ``episodic`` there is only one."""
+        return self.same_category_batches and self.protocol == "episodic"
 
     def _setup(self, _stage: str | None = None) -> None:
         table = self._read_table()
@@ -219,8 +246,11 @@ class MedicalFewShot(AnomalibDataModule):
             few_shot_source=self.few_shot_source,
             val_images=self.val_images,
             seed=self.seed,
-            batch_size=self.train_batch_size if self.same_category_batches else None,
+            batch_size=self.train_batch_size if self._of_one_category else None,
+            missing_masks=self.missing_masks,
         )
+        for note in plan.notes:
+            logger.warning("%s", note)
         self._make_datasets(plan, self._validation(plan))
         if episodic:
             self._draw_episodes(plan)
@@ -246,12 +276,7 @@ class MedicalFewShot(AnomalibDataModule):
         """Leave out what cannot be read, if asked to."""
         if self.on_error == "raise":
             return table.reset_index(drop=True)
-        errors = self.store.unreadable(table["image_path"], table["mask_path"])
-        if errors:
-            logger.warning("on_error=skip: %d of %d images are left out:", len(errors), len(table))
-        for error in errors:
-            logger.warning("%s", error)
-        bad = [error.path for error in errors]
+        bad = self.store.skipped(table["image_path"], table["mask_path"])
         return table[~table["image_path"].isin(bad) & ~table["mask_path"].isin(bad)].reset_index(drop=True)
 
     def _validation(self, plan: Plan) -> pd.DataFrame:
@@ -306,11 +331,18 @@ class MedicalFewShot(AnomalibDataModule):
         datasets = (self.train_data, self.val_data, self.test_data, self.support_data)
         counted = report.counts(*(data.samples for data in datasets))
         title = f"MedicalFewShot: {self.protocol}, {self.k_shot}-shot, target {plan.target}"
-        console = Console(stderr=True)
-        console.print(report.setup_table(title, counted, plan.target))
-        console.print(report.support_line(self.support_files), soft_wrap=True, markup=False, highlight=False)
-        results = getattr(self.trainer, "default_root_dir", None)
-        if results is not None and Path(results).resolve() != Path.cwd():  # a trainer that was given no folder
-            options = {name: getattr(self, name) for name in report.RECORDED}
-            options |= {"target": plan.target, "sources": plan.sources}
-            report.write_record(Path(results) / "data.json", options, counted, self.support_files)
+        report.show(report.setup_table(title, counted, plan.target), report.support_line(self.support_files))
+        options = {name: getattr(self, name) for name in record.OPTIONS}
+        options |= {"target": plan.target, "sources": plan.sources, "task": str(self.test_data.task.value)}
+        self._record = {**options, "support": self.support_files, "images": counted}
+        self._write("data.json", self._record)
+
+    @rank_zero_only
+    def _write_metrics(self) -> None:
+        if self._record and self.trainer is not None:
+            self._write("metrics.json", record.tested_record(self.trainer, self._record))
+
+    def _write(self, name: str, content: dict[str, Any]) -> None:
+        folder = record.results_folder(self.trainer)
+        if folder is not None:
+            record.write(folder / name, content)

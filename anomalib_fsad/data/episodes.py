@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which support images a query gets, and in which order queries come.
 
-Every draw is made from a generator seeded by what it is for - (seed, epoch, sample) - so it is the same under any
-number of workers and processes. The epoch reaches the workers inside the index itself: index = epoch * n + row.
+Draws follow the seed rule of :mod:`anomalib_fsad.images.seeds`, so they are the same under any number of workers and
+processes. The epoch reaches the workers inside the index itself: index = epoch * n + row.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import torch.distributed as dist
 from torch.utils.data import Dataset, DistributedSampler
+
+from anomalib_fsad.images.seeds import generator
 
 
 class EpisodeDraw:
@@ -39,7 +41,7 @@ class EpisodeDraw:
         """Paths of the supports of the query at ``path``."""
         row, rows = self.row_of[path], self.rows_of[category]
         others = rows[rows != row]
-        drawn = np.random.default_rng([self.seed, epoch, row]).permutation(others)[: self.k_shot]
+        drawn = generator(self.seed, "episode", epoch, row).permutation(others)[: self.k_shot]
         return [self.paths[i] for i in drawn]
 
 
@@ -94,7 +96,7 @@ class EpisodeSampler(DistributedSampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         """This process's share of the epoch: whole blocks, each one index or one batch of a category."""
-        blocks = self._blocks(np.random.default_rng([self.seed, self.epoch]))
+        blocks = self._blocks(generator(self.seed, "order", self.epoch))
         mine = [blocks[i % len(blocks)] for i in range(self.rank, self._padded(len(blocks)), self.num_replicas)]
         offset = self.epoch * len(self.categories)
         return iter([offset + int(row) for block in mine for row in block])

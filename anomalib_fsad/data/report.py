@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What went into an experiment, for the eye (a table) and for the record (plain data)."""
+"""What went into an experiment, for the eye."""
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
+from rich.console import Console
 from rich.table import Table
 
-RECORDED = ("protocol", "k_shot", "support_seed", "val", "val_images", "same_category_batches", "intensity", "seed")
-"""The options of the datamodule that the record names."""
+_shown: set[str] = set()
+"""What this process has already printed: anomalib sets a datamodule up once to fit and once to test."""
 
 COLUMNS = ("train normal", "validation", "test normal", "test abnormal", "support")
 
@@ -47,9 +46,14 @@ def support_line(files: Sequence[str]) -> str:
     return f"support images, in {folder}: " + ", ".join(str(path.relative_to(folder)) for path in paths)
 
 
-def write_record(
-    path: Path, options: Mapping[str, Any], counted: dict[str, dict[str, int]], support: Sequence[str]
-) -> None:
-    """Write options, counts and the names of the support images as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**options, "support": list(support), "images": counted}, indent=2) + "\n")
+def show(table: Table, line: str) -> None:
+    """Print to stderr, unless this process has printed the same before."""
+    console = Console(stderr=True)
+    with console.capture() as captured:
+        console.print(table)
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+    text = captured.get()
+    if text not in _shown:
+        _shown.add(text)
+        console.file.write(text)
+        console.file.flush()

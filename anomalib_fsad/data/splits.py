@@ -6,14 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 
 from anomalib_fsad.data.readers import Sample, to_table
+from anomalib_fsad.images.copies import copies_among
 from anomalib_fsad.images.listing import images_in
+from anomalib_fsad.images.seeds import generator
 from anomalib_fsad.images.support import choose_support
 
 Protocol = Literal["episodic", "few_shot", "one_class"]
+
+MissingMasks = Literal["raise", "skip", "classification"]
+
+NAMED = 5
+"""How many files a message names."""
 
 
 def normals(table: pd.DataFrame, split: str, categories: Sequence[str] | None = None) -> pd.DataFrame:
@@ -73,8 +79,16 @@ def support_of(table: pd.DataFrame, category: str, k_shot: int, seed: int) -> pd
     return pool.iloc[choose_support(range(len(pool)), k_shot, seed)].reset_index(drop=True)
 
 
-def read_support_folder(folder: Path, category: str, k_shot: int, seed: int) -> pd.DataFrame:
-    """K images of a folder of normal images; all of them if it holds no more."""
+def read_support_folder(folder: Path, category: str, k_shot: int, seed: int, tests: pd.DataFrame) -> pd.DataFrame:
+    """K images of a folder of normal images, none of which may be a test image, not even under another name.
+
+    Args:
+        folder: of normal images, in sub-folders too.
+        category: that they show.
+        k_shot: K.
+        seed: of the choice.
+        tests: the test images.
+    """
     found = images_in(folder, below=True)
     if len(found) < k_shot:
         state = f"holds {len(found)} images" if folder.is_dir() else "is no folder"
@@ -82,6 +96,16 @@ def read_support_folder(folder: Path, category: str, k_shot: int, seed: int) -> 
         msg = (
             f"few_shot_source={str(folder)!r} {state}, k_shot={k_shot} needs {k_shot}: {less}"
             "point it at a folder of normal images (PNG, JPEG, BMP, TIFF or DICOM)."
+        )
+        raise ValueError(msg)
+    leaked = copies_among(found, tests["image_path"])
+    if leaked:
+        abnormal = set(tests["image_path"][tests["label_index"] == 1])
+        bad = sum(same in abnormal for same in leaked.values())
+        msg = (
+            f"few_shot_source={str(folder)!r} holds {len(leaked)} test images of the data ({bad} of them abnormal): "
+            f"{named(list(leaked))}. Figures on images that the model was shown mean nothing: take them out, or point "
+            "it at a folder of other normal images."
         )
         raise ValueError(msg)
     chosen = choose_support(found, k_shot, seed)
@@ -113,7 +137,7 @@ def few_of_each(table: pd.DataFrame, limit: int, seed: int) -> pd.DataFrame:
     for category, group in table.groupby("category", sort=True):
         good, bad = group[group["label_index"] == 0], group[group["label_index"] == 1]
         n_bad = min(len(bad), max(limit // 2, limit - len(good)))
-        rng = np.random.default_rng([seed, *str(category).encode()])
+        rng = generator(seed, "validation", str(category))
         for part, n in ((good, min(len(good), limit - n_bad)), (bad, n_bad)):
             parts.append(part.iloc[sorted(rng.permutation(len(part))[:n])])
     return pd.concat(parts, ignore_index=True) if parts else table
@@ -129,12 +153,45 @@ def hold_out(pool: pd.DataFrame, limit: int, share: float, seed: int) -> tuple[p
     stay, held = [], []
     for category, group in pool.groupby("category", sort=True):
         n = min(max(round(share * len(group)), min(4, len(group) // 3)), limit)
-        order = np.random.default_rng([seed, *str(category).encode()]).permutation(len(group))
+        order = generator(seed, "validation", str(category)).permutation(len(group))
         held.append(group.iloc[sorted(order[:n])])
         stay.append(group.iloc[sorted(order[n:])])
     if not stay:
         return pool, pool
     return pd.concat(stay, ignore_index=True), pd.concat(held, ignore_index=True)
+
+
+def settle_masks(table: pd.DataFrame, missing_masks: MissingMasks) -> pd.DataFrame:
+    """See to the categories of which some abnormal images have a mask and others have none.
+
+    Args:
+        table: of all images.
+        missing_masks: ``raise`` names the images, ``skip`` leaves them out, ``classification`` takes the category as
+            one without masks.
+    """
+    abnormal = table["label_index"] == 1
+    masked = abnormal & (table["mask_path"] != "")
+    partly = set(table["category"][masked]) & set(table["category"][abnormal & ~masked])
+    lacking = abnormal & ~masked & table["category"].isin(partly)
+    if not lacking.any():
+        return table
+    if missing_masks == "skip":
+        return table[~lacking].reset_index(drop=True)
+    if missing_masks == "classification":
+        return table.assign(mask_path=table["mask_path"].where(~table["category"].isin(partly), ""))
+    files = list(table["image_path"][lacking])
+    msg = (
+        f"{len(files)} of {int((abnormal & table['category'].isin(partly)).sum())} abnormal images of {sorted(partly)} "
+        f"have no mask: {named(files)}. Add the masks, or pass --data.missing_masks skip to leave these images out, or "
+        "--data.missing_masks classification to score images only and no pixels."
+    )
+    raise ValueError(msg)
+
+
+def named(paths: Sequence[str]) -> str:
+    """A few of many files, for a message."""
+    shown = ", ".join(repr(str(path)) for path in paths[:NAMED])
+    return shown if len(paths) <= NAMED else f"{shown} and {len(paths) - NAMED} more"
 
 
 def has_masks(table: pd.DataFrame) -> bool:

@@ -72,6 +72,19 @@ class Metadata:
     software: dict[str, str]
     files: dict[str, FileRecord]
 
+    def threshold(self, of: Literal["image", "pixel"]) -> float | None:
+        """The checkpoint's threshold on raw scores or raw maps, its sensitivity included; ``None`` without labels."""
+        if not self.labelled:
+            return None
+        low, high, middle, sensitivity = (
+            self.post_processing.get(f"{of}_{name}") for name in ("min", "max", "threshold", "sensitivity")
+        )
+        if low is None or high is None:
+            return None
+        # As anomalib's post-processor: without a threshold of its own it takes the middle of the range.
+        middle = (low + high) / 2 if middle is None else middle
+        return middle + (0.5 - (0.5 if sensitivity is None else sensitivity)) * (high - low)
+
 
 @dataclass(frozen=True)
 class Bundle:

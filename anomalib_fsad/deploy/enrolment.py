@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of an organ: the student's maps of K normal images, and a threshold if one was wanted.
+"""What is known of an organ: the student's maps of K normal images, how they score one another, and a threshold.
 
-On disk a ``.npz`` of plain arrays, without pickle: the maps, the leave-one-out scores, and a json with the digest of
-the bundle that made them. It holds no pixels; the names of the reference images are in it.
+On disk a ``.npz`` of plain arrays, without pickle: the maps, what leave-one-out says of each image, and a json with
+the digest of the bundle that made them. It holds no pixels; the names of the support images are in it.
 """
 
 import io
@@ -21,21 +21,23 @@ from anomalib_fsad.deploy.bundle import BundleError, check_header, digest_of, wr
 from anomalib_fsad.deploy.threshold import Threshold, threshold_from_normals
 
 FORMAT = "anomalib-fsad-enrolment"
-VERSION = 1
+VERSION = 2
 METADATA_ENTRY = "metadata"
+NORMALS = ("normal_scores", "normal_peaks", "normal_levels")
 
 
 @dataclass(frozen=True)
 class Enrolment:
-    """K references of one organ, made by one bundle.
+    """K normal images of one organ, seen by one bundle.
 
     Attributes:
         maps: the student's maps, K x C x h x w for each scale.
         names: of the K images.
         bundle: digest of the bundle.
-        normal_scores: raw score of each reference against the others; empty with one reference.
+        normal_scores: raw score of each image against the others (leave-one-out); empty with one image.
         normal_peaks: the highest value of each of those raw maps.
-        threshold: on raw scores, from these references; ``None`` leaves labels to the bundle's own threshold.
+        normal_levels: the median of each of those raw maps.
+        threshold: on raw scores, from these images; ``None`` leaves labels to the checkpoint's threshold.
         map_threshold: on raw maps, likewise.
     """
 
@@ -44,6 +46,7 @@ class Enrolment:
     bundle: str
     normal_scores: NDArray[np.float64]
     normal_peaks: NDArray[np.float64]
+    normal_levels: NDArray[np.float64]
     threshold: Threshold | None = None
     map_threshold: Threshold | None = None
 
@@ -51,7 +54,7 @@ class Enrolment:
         return len(self.names)
 
     def with_threshold(self, target_fpr: float | None) -> "Enrolment":
-        """The same references with another threshold, or with the bundle's own (``None``)."""
+        """The same images with another threshold, or with the checkpoint's (``None``)."""
         if target_fpr is None:
             return replace(self, threshold=None, map_threshold=None)
         return replace(
@@ -62,20 +65,9 @@ class Enrolment:
 
     def save(self, path: str | Path) -> Path:
         """Write a ``.npz`` without pickle; the file is whole or not there."""
-        if Path(path).suffix != ".npz":
-            msg = f"An enrolment is saved as .npz: {str(path)!r} ends in something else."
-            raise ValueError(msg)
-        arrays: dict[str, NDArray[Any]] = {f"map_{scale}": maps for scale, maps in enumerate(self.maps, start=1)}
-        arrays |= {"normal_scores": self.normal_scores, "normal_peaks": self.normal_peaks}
-        document: dict[str, Any] = {
-            "format": FORMAT,
-            "version": VERSION,
-            "bundle": self.bundle,
-            "names": list(self.names),
-            "target_fpr": None if self.threshold is None else self.threshold.target_fpr,
-            "arrays": {name: _digest(array) for name, array in arrays.items()},
-        }
-        document["digest"] = digest_of(document)
+        check_suffix(path)
+        arrays = self._arrays()
+        document = {**self._document(), "digest": self.digest}
         buffer = io.BytesIO()
         text = np.frombuffer(json.dumps(document).encode(), dtype=np.uint8)
         np.savez(buffer, **{METADATA_ENTRY: text}, **arrays)  # type: ignore[arg-type]
@@ -83,6 +75,25 @@ class Enrolment:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, buffer.getvalue())
         return path
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that is saved."""
+        return digest_of(self._document())
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        maps = {f"map_{scale}": maps for scale, maps in enumerate(self.maps, start=1)}
+        return maps | {name: getattr(self, name) for name in NORMALS}
+
+    def _document(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "bundle": self.bundle,
+            "names": list(self.names),
+            "target_fpr": None if self.threshold is None else self.threshold.target_fpr,
+            "arrays": {name: _digest(array) for name, array in self._arrays().items()},
+        }
 
     @classmethod
     def load(cls, path: str | Path) -> "Enrolment":
@@ -110,6 +121,13 @@ class Enrolment:
             raise BundleError(msg) from error
 
 
+def check_suffix(path: str | Path) -> None:
+    """Refuse what is no place for an enrolment."""
+    if Path(path).suffix != ".npz":
+        msg = f"An enrolment is saved as .npz: {str(path)!r} ends in something else."
+        raise ValueError(msg)
+
+
 def _enrolment(document: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Enrolment:
     if document.pop("digest", None) != digest_of(document):
         msg = "its digest differs"
@@ -121,9 +139,10 @@ def _enrolment(document: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
     scales = [name for name in arrays if name.startswith("map_")]
     maps = tuple(arrays[f"map_{scale}"] for scale in range(1, len(scales) + 1))
     if not names or not maps or any(m.dtype != np.float32 or m.ndim != 4 or len(m) != len(names) for m in maps):  # noqa: PLR2004
-        msg = f"its maps are not those of {len(names)} references"
+        msg = f"its maps are not those of {len(names)} images"
         raise ValueError(msg)
-    plain = Enrolment(maps, names, str(document["bundle"]), arrays["normal_scores"], arrays["normal_peaks"])
+    scores, peaks, levels = (arrays[name] for name in NORMALS)
+    plain = Enrolment(maps, names, str(document["bundle"]), scores, peaks, levels)
     return plain.with_threshold(document["target_fpr"])
 
 

@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of images in, a table and heat maps out."""
+"""An image or a folder of images in; a table, heat maps and the facts of the run out."""
 
-import csv
+import platform
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from anomalib_fsad import __version__
+from anomalib_fsad.deploy.drift import Drift, drift_of
 from anomalib_fsad.deploy.enrolment import Enrolment
 from anomalib_fsad.deploy.heat_maps import overlay
-from anomalib_fsad.deploy.images import folder_images, to_rgb
+from anomalib_fsad.deploy.images import images_at, to_rgb
 from anomalib_fsad.deploy.inferencer import FewShotInferencer
+from anomalib_fsad.deploy.judgement import Judgement, judgement
 from anomalib_fsad.deploy.prediction import Prediction
+from anomalib_fsad.deploy.results import HEAT_MAPS, UNFINISHED, new_results
+from anomalib_fsad.deploy.runtime import MODULES
 from anomalib_fsad.images.decoding import ImageReadError
 
-TABLE = "predictions.csv"
-HEAT_MAPS = "heat_maps"
 LABELS = {None: "", False: "normal", True: "anomalous"}
 
 Track = Callable[[Iterator["Row"], int], Iterable["Row"]]
@@ -24,89 +28,109 @@ Track = Callable[[Iterator["Row"], int], Iterable["Row"]]
 class Row(NamedTuple):
     """A line of the table: a prediction or why there is none."""
 
-    image: Path
+    image: str
     prediction: Prediction | None
     error: str = ""
 
 
 class Summary(NamedTuple):
-    """How many images were predicted, called anomalous, and could not be read."""
+    """How many images were predicted, called anomalous, and could not be read; and how foreign they are as a whole."""
 
     images: int
     anomalous: int
     unreadable: int
+    drift: Drift | None
 
 
 def predict_folder(
     inferencer: FewShotInferencer,
-    folder: Path,
+    enrolment: Enrolment,
+    source: Path,
     output: Path,
     *,
     heat_maps: bool = True,
+    overwrite: bool = False,
     workers: int = 2,
     track: Track = lambda rows, _: rows,
 ) -> Summary:
-    """Predict every image in and below a folder; an unreadable one gets a line that says so.
+    """Predict an image, or every image in and below a folder; an unreadable one gets a line that says so.
 
     Args:
-        inferencer: with an enrolment.
-        folder: images, in subfolders too.
-        output: where ``predictions.csv`` and ``heat_maps/`` go; not inside ``folder``.
-        heat_maps: whether to write them.
+        inferencer: of the enrolment's bundle.
+        enrolment: what the images are compared with.
+        source: an image or a folder.
+        output: a folder to write; not inside ``source``. See :mod:`anomalib_fsad.deploy.results`.
+        heat_maps: whether to draw them.
+        overwrite: whether results that are there already may be replaced.
         workers: threads; one reads and draws while another computes.
         track: shows progress; takes the rows and their number.
     """
-    if output.resolve().is_relative_to(folder.resolve()):
-        msg = f"The output {str(output)!r} lies in the folder of images {str(folder)!r}: choose another place."
-        raise ValueError(msg)
-    paths = folder_images(folder)
-    enrolment = inferencer.enrolment
-    if not paths or enrolment is None:
-        msg = f"{str(folder)!r} holds no images." if enrolment is not None else "Nothing is enrolled."
-        raise ValueError(msg)
-    output.mkdir(parents=True, exist_ok=True)
-    top = heat_map_top(inferencer, enrolment)
+    paths = images_at(source)
+    folder = source.parent if source.is_file() else source
+    _keep_apart(source, output)
+    judged = judgement(inferencer.bundle.metadata, enrolment)
+    header = ["image", "score", "label", "raw_score", *(f"reference_{k + 1}" for k in range(len(enrolment))), "error"]
+    with new_results(output, header, _facts(inferencer, enrolment, judged), overwrite=overwrite) as results:
 
-    def predict(path: Path) -> Row:
-        try:
-            pixels = to_rgb(path, inferencer.intensity)
+        def predict(path: Path) -> Row:
+            name = path.relative_to(folder)
+            try:
+                pixels = to_rgb(path, inferencer.intensity)
+            except ImageReadError as error:
+                return Row(name.as_posix(), None, error.reason)
             prediction = inferencer.predict(pixels, enrolment)
-        except ImageReadError as error:
-            return Row(path, None, error.reason)
-        if heat_maps:
-            # The suffix is kept: a.png and a.dcm are two images.
-            target = output / HEAT_MAPS / path.relative_to(folder).with_name(f"{path.name}.png")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            overlay(pixels, prediction.anomaly_map, top).save(target)
-        return Row(path, prediction)
+            if heat_maps:
+                overlay(pixels, prediction.raw_map, judged.map_scale).save(results.heat_map(name))
+            return Row(name.as_posix(), prediction)
 
-    anomalous = unreadable = 0
-    with (
-        (output / TABLE).open("w", newline="", encoding="utf-8") as file,
-        ThreadPoolExecutor(max_workers=workers) as pool,
-    ):
-        table = csv.writer(file)
-        references = [f"reference_{k}" for k in range(1, len(enrolment) + 1)]
-        table.writerow(["image", "score", "label", "raw_score", *references, "error"])
-        for row in track(pool.map(predict, paths), len(paths)):
-            table.writerow(table_row(row, folder, len(enrolment)))
-            anomalous += row.prediction is not None and bool(row.prediction.label)
-            unreadable += row.prediction is None
-    return Summary(len(paths), anomalous, unreadable)
+        anomalous, levels = 0, []
+        pool = ThreadPoolExecutor(max_workers=workers)
+        try:
+            for row in track(pool.map(predict, paths), len(paths)):
+                results.add(table_row(row, len(enrolment)))
+                if row.prediction is not None:
+                    anomalous += bool(row.prediction.label)
+                    levels.append(row.prediction.level)
+        finally:
+            # On Ctrl-C too: what has not begun is not waited for.
+            pool.shutdown(cancel_futures=True)
+        drift = drift_of(levels, enrolment)
+        summary = Summary(len(paths), anomalous, len(paths) - len(levels), drift)
+        results.facts |= {**summary._asdict(), "drift": None if drift is None else drift._asdict()}
+    return summary
 
 
-def table_row(row: Row, folder: Path, references: int) -> list[str]:
+def table_row(row: Row, references: int) -> list[str]:
     """The cells of a line."""
-    name = row.image.relative_to(folder).as_posix()
     if row.prediction is None:
-        return [name, "", "", "", *[""] * references, row.error]
+        return [row.image, "", "", "", *[""] * references, row.error]
     found = row.prediction
     weights = [f"{weight:.4f}" for weight in found.reference_weights]
-    return [name, f"{found.score:.6f}", LABELS[found.label], f"{found.raw_score:.6f}", *weights, ""]
+    return [row.image, f"{found.score:.6f}", LABELS[found.label], f"{found.raw_score:.6g}", *weights, ""]
 
 
-def heat_map_top(inferencer: FewShotInferencer, enrolment: Enrolment) -> float:
-    """The value shown as the highest: 1 where maps are normalised, else twice what the references reach."""
-    if inferencer.bundle.metadata.normalized or enrolment.threshold is not None or len(enrolment.normal_peaks) == 0:
-        return 1.0
-    return max(2 * float(enrolment.normal_peaks.max()), 1e-12)
+def _keep_apart(source: Path, output: Path) -> None:
+    place, target = source.resolve(), output.resolve()
+    if target.is_relative_to(place) or any(place.is_relative_to(target / name) for name in (HEAT_MAPS, UNFINISHED)):
+        msg = f"The output {str(output)!r} and the images {str(source)!r} lie in one another: choose another place."
+        raise ValueError(msg)
+
+
+def _facts(inferencer: FewShotInferencer, enrolment: Enrolment, judged: Judgement) -> dict[str, Any]:
+    """What ``predictions.json`` says of a run before it has begun."""
+    runtime = MODULES[inferencer.backend]
+    return {
+        "bundle": inferencer.bundle.digest,
+        "model": inferencer.bundle.metadata.model,
+        "enrolment": enrolment.digest,
+        "normal_images": len(enrolment),
+        "threshold": judged.threshold,
+        "threshold_source": judged.source,
+        "threshold_caution": judged.caution,
+        "intensity": inferencer.intensity,
+        "software": {
+            "anomalib-fsad": __version__,
+            "python": platform.python_version(),
+            **{package: version(package) for package in (runtime, "numpy", "pillow")},
+        },
+    }

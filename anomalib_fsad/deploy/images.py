@@ -43,12 +43,16 @@ def is_batch(images: Image | Images) -> bool:
     return isinstance(images, Sequence) and not isinstance(images, str)
 
 
-def folder_images(folder: Path) -> list[Path]:
-    """The image files in and below a folder, sorted; hidden files are left out."""
-    if not folder.is_dir():
-        msg = f"{str(folder)!r} is no folder."
+def images_at(source: Path) -> list[Path]:
+    """A file, or the image files in and below a folder, sorted; hidden files are left out."""
+    if not source.exists():
+        msg = f"{str(source)!r} does not exist: give an image or a folder of images."
+        raise FileNotFoundError(msg)
+    paths = [source] if source.is_file() else images_in(source, below=True)
+    if not paths:
+        msg = f"The folder {str(source)!r} holds no images."
         raise ValueError(msg)
-    return images_in(folder, below=True)
+    return paths
 
 
 def image_list(images: Image | Images) -> list[Any]:
@@ -88,15 +92,16 @@ def to_rgb(image: Any, intensity: str = "auto") -> FloatImage:
     raise TypeError(msg)
 
 
-def refuse_copies(references: Sequence[Named]) -> None:
+def refuse_copies(support: Sequence[Named]) -> None:
     """Raise ``ValueError`` if an image is there twice: a leave-one-out threshold would come out too low."""
     seen: dict[bytes, str] = {}
-    for name, pixels in references:
+    for name, pixels in support:
         content = sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).digest()
         if content in seen:
             msg = (
                 f"{seen[content]!r} and {name!r} are the same image. Its copy makes it look more normal than any new "
-                "image can, and the threshold too low: remove one, or enrol without target_fpr."
+                "image can, and the threshold too low: remove one, or keep the checkpoint's threshold (--target-fpr "
+                "none)."
             )
             raise ValueError(msg)
         seen[content] = name

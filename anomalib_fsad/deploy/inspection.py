@@ -2,11 +2,13 @@
 """What is in a bundle, an enrolment or a checkpoint, as plain data."""
 
 import math
+import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anomalib_fsad.deploy.bundle import load_bundle
+from anomalib_fsad.deploy.bundle import Bundle, BundleError, load_bundle
 from anomalib_fsad.deploy.enrolment import Enrolment
 
 STATISTICS = "post_processor."
@@ -15,8 +17,10 @@ STATISTICS = "post_processor."
 def inspect_path(path: str | Path) -> dict[str, Any]:
     """Describe a bundle (a folder), an enrolment (``.npz``) or a checkpoint (anything else).
 
+    What is wrong with single files of a bundle is listed under ``damaged``.
+
     Raises:
-        BundleError: if a bundle or an enrolment is damaged.
+        BundleError: if a bundle's json or an enrolment is damaged.
         ValueError: if it is none of the three.
     """
     path = Path(path)
@@ -33,9 +37,8 @@ def inspect_path(path: str | Path) -> dict[str, Any]:
 def _bundle(path: Path) -> dict[str, Any]:
     bundle = load_bundle(path)
     metadata = bundle.metadata
-    for name in metadata.files:
-        bundle.read(name)
-    return {
+    faults = {name: fault for name in metadata.files if (fault := _fault(bundle, name))}
+    content = {
         "kind": "bundle",
         "digest": bundle.digest,
         "model": metadata.model,
@@ -47,9 +50,21 @@ def _bundle(path: Path) -> dict[str, Any]:
         "threshold": "the checkpoint's" if metadata.labelled else "none: enrol with a target false-positive rate",
         "post_processing": metadata.post_processing,
         "backends": list(bundle.backends),
-        "files": {name: f"{record.bytes:,} bytes, hash right" for name, record in metadata.files.items()},
+        "files": {
+            name: f"{record.bytes:,} bytes, {'damaged' if name in faults else 'hash right'}"
+            for name, record in metadata.files.items()
+        },
         "software": metadata.software,
     }
+    return {**content, "damaged": list(faults.values())} if faults else content
+
+
+def _fault(bundle: Bundle, name: str) -> str | None:
+    try:
+        bundle.read(name)
+    except BundleError as error:
+        return str(error)
+    return None
 
 
 def _enrolment(path: Path) -> dict[str, Any]:
@@ -57,24 +72,34 @@ def _enrolment(path: Path) -> dict[str, Any]:
     threshold = enrolment.threshold
     return {
         "kind": "enrolment",
+        "digest": enrolment.digest,
         "bundle": enrolment.bundle,
         "references": list(enrolment.names),
         "normal_scores": [round(float(score), 6) for score in enrolment.normal_scores],
-        "threshold": "the bundle's" if threshold is None else dict(threshold._asdict()),
+        "threshold": "the checkpoint's" if threshold is None else dict(threshold._asdict()),
         "megabytes": round(sum(maps.nbytes for maps in enrolment.maps) / 1e6, 2),
     }
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:
+    if not _is_torch_file(path):
+        msg = f"{str(path)!r} is no bundle (a folder), no enrolment (.npz) and no checkpoint, but another kind of file."
+        raise ValueError(msg)
     import torch
     from anomalib.utils.serialization import anomalib_safe_globals
 
     try:
         with anomalib_safe_globals():
             content = torch.load(path, map_location="cpu", weights_only=True)
+    # torch's own words advise to load such a file all the same.
+    except pickle.UnpicklingError as error:
+        msg = (
+            f"{str(path)!r} is no checkpoint of plain tensors: it is damaged, or holds other Python objects, which "
+            "could run code while they are loaded."
+        )
+        raise ValueError(msg) from error
     except Exception as error:
-        reason = str(error).splitlines()[0]
-        msg = f"{str(path)!r} is no bundle, no enrolment and no checkpoint of plain tensors: {reason}"
+        msg = f"{str(path)!r} is a damaged or truncated checkpoint ({str(error).splitlines()[0]})."
         raise ValueError(msg) from error
     if not isinstance(content, Mapping):
         msg = f"{str(path)!r} holds a {type(content).__name__}, no checkpoint."
@@ -97,6 +122,15 @@ def _checkpoint(path: Path) -> dict[str, Any]:
         },
     }
     return summary if support is None else {**summary, "references": int(support.shape[0])}
+
+
+def _is_torch_file(path: Path) -> bool:
+    """Whether it may be one of torch: an archive with a pickle in it, or, as long ago, a pickle."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("data.pkl") for name in archive.namelist())
+    with path.open("rb") as file:
+        return file.read(1) == b"\x80"
 
 
 def _foreign(content: Mapping[Any, Any]) -> dict[str, Any]:

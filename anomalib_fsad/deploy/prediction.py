@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 class Prediction:
     """What is said of one image.
 
-    With a threshold of the enrolment's own, ``score`` and ``anomaly_map`` are ``raw / (2 * threshold)``, at most 1:
-    the threshold lies at 0.5, as in anomalib. Else they are what the checkpoint's post-processor makes of the raw
-    ones: the same values again if it has seen no validation.
+    With a threshold of the enrolment's own, ``score`` and ``anomaly_map`` are ``raw / (raw + threshold)``: 0.5 at the
+    threshold, as in anomalib, and below 1 however large the raw value. Else they are what the checkpoint's
+    post-processor makes of the raw ones: the same values again if it has seen no validation.
 
     Attributes:
         name: path of the image, or its place.
@@ -21,7 +21,7 @@ class Prediction:
         label: whether it is anomalous; ``None`` if there is no threshold at all.
         anomaly_map: height x width of the model's input.
         mask: which pixels are anomalous; ``None`` without a threshold.
-        reference_weights: what each of the K references counted, averaged over the scales.
+        reference_weights: what each of the K support images counted, averaged over the scales.
         reference_weights_by_scale: the same by scale, S x K.
         raw_score: the score before any normalisation.
         raw_map: the map before any normalisation.
@@ -36,3 +36,8 @@ class Prediction:
     reference_weights_by_scale: NDArray[np.float32]
     raw_score: float
     raw_map: NDArray[np.float32]
+
+    @property
+    def level(self) -> float:
+        """The median of the raw map: how unlike the support the image is as a whole, whatever spots it has."""
+        return float(np.median(self.raw_map))

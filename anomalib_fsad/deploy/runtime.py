@@ -1,9 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two runtimes that graphs run on, behind one call that several threads may make at once."""
+"""The two runtimes that graphs run on, behind one call that several threads may make at once.
+
+The first calls into a runtime's Python binding initialise C++ statics under their own locks, some of them while they
+import NumPy. Two threads that make such a call at once may each hold the lock that the other waits for, for ever:
+the interpreter's and the static's. So the thread that loads a graph also makes every kind of call once
+(:class:`anomalib_fsad.deploy.network.Network`), and ``FIRST_CALLS`` lets one thread at a time do so.
+"""
 
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from queue import Empty, LifoQueue
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +19,8 @@ from numpy.typing import NDArray
 from anomalib_fsad.deploy.bundle import SUFFIXES, Backend, Bundle, BundleError
 
 Arrays = Mapping[str, NDArray[Any]]
+
+FIRST_CALLS = Lock()
 
 MODULES: dict[Backend, str] = {"openvino": "openvino", "onnx": "onnxruntime"}
 

@@ -51,6 +51,15 @@ class ImageReadError(ValueError):
         return type(self), (self.path, self.reason)
 
 
+class Header(NamedTuple):
+    """What the beginning of an image file says, without its pixels."""
+
+    width: int
+    height: int
+    mode: str
+    """Pillow's mode, such as ``L``, ``RGB`` or ``I;16``; ``DICOM`` for DICOM."""
+
+
 class Intensity(NamedTuple):
     """How values beyond 8 bits become [0, 1]; see :func:`parse_intensity`."""
 
@@ -99,9 +108,7 @@ def read_rgb(path: str | Path, intensity: str = "auto") -> FloatImage:
         return read_dicom(path, how)
     try:
         with Image.open(path, formats=FORMATS) as image:
-            pages = getattr(image, "n_frames", 1)
-            if pages > 1 and image.format == "TIFF":
-                raise ImageReadError(path, f"it holds {pages} pages. Save each page as a file of its own.")
+            _refuse_pages(image, path)
             upright = ImageOps.exif_transpose(image)
             if upright.mode in EIGHT_BIT_MODES:
                 return np.asarray(upright.convert("RGB"), dtype=np.float32) / np.float32(255)
@@ -125,6 +132,47 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
     except Exception as error:
         raise ImageReadError(path, _why(path, error)) from error
     return (grey > least).astype(np.uint8)
+
+
+def read_header(path: str | Path) -> Header:
+    """Size and mode of one image, from its header alone, which takes a fraction of a millisecond.
+
+    Raises:
+        ImageReadError: The file is missing, empty, of several frames, or no image; damage further on is not seen.
+    """
+    if is_dicom(path):
+        from anomalib_fsad.images.dicom import read_dicom_header
+
+        return read_dicom_header(path)
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            _refuse_pages(image, path)
+            return Header(*image.size, image.mode)
+    except ImageReadError:
+        raise
+    except Exception as error:
+        raise ImageReadError(path, _why(path, error)) from error
+
+
+def needs_own_reader(path: str | Path) -> str | None:
+    """Why anomalib's own way of reading an image would change or miss its values; ``None`` if it would not.
+
+    Only the header is looked at; what cannot be opened at all is left to whoever reads it.
+
+    Example:
+        >>> needs_own_reader("slice.dcm")
+        'it is DICOM'
+    """
+    if is_dicom(path):
+        return "it is DICOM"
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            mode = image.mode
+    except (OSError, ValueError, SyntaxError):
+        return None
+    return (
+        None if mode in EIGHT_BIT_MODES else f"it is deeper than 8 bits (mode {mode}), which anomalib cuts off at 255"
+    )
 
 
 def rescale(values: NDArray[np.floating], how: Intensity) -> FloatImage:
@@ -172,15 +220,10 @@ def is_displayable(path: str | Path) -> bool:
         return image.mode in EIGHT_BIT_MODES and image.getexif().get(EXIF_ORIENTATION, 1) == 1
 
 
-def needs_own_reader(path: str | Path) -> str | None:
-    """Why an 8-bit reader would not see all of this image, or ``None``; only its header is read."""
-    if is_dicom(path):
-        return "is DICOM"
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            return None if image.mode in EIGHT_BIT_MODES else "is deeper than 8 bits"
-    except Exception:  # whoever reads it says what is wrong with it
-        return None
+def _refuse_pages(image: Image.Image, path: str | Path) -> None:
+    pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    if pages > 1:
+        raise ImageReadError(path, f"it holds {pages} pages. Save each page as a file of its own.")
 
 
 def _why(path: str | Path, error: Exception) -> str:

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """DICOM -> RGB floats in [0, 1], by pydicom, which is imported on first use."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anomalib_fsad.images.decoding import FloatImage, ImageReadError, Intensity, grey_to_rgb, rescale
+from anomalib_fsad.images.decoding import FloatImage, Header, ImageReadError, Intensity, grey_to_rgb, rescale
 
 COLOUR = ("RGB", "YBR", "PALETTE")
 
@@ -22,22 +24,36 @@ def read_dicom(path: str | Path, how: Intensity) -> FloatImage:
     Returns:
         H x W x 3, values in [0, 1].
     """
-    try:
-        pydicom = import_module("pydicom")
+    with _reading(path) as pydicom:
         pixels = import_module("pydicom.pixels")
-    except ImportError as error:
-        reason = "DICOM needs pydicom: pip install anomalib-fsad[dicom]"
-        raise ImageReadError(path, reason) from error
-    try:
         data = pydicom.dcmread(path, force=False)
-        frames = int(data.get("NumberOfFrames") or 1)
-        if frames > 1:
-            raise ImageReadError(path, f"it is a multi-frame DICOM ({frames} frames). Save each frame as a file.")
+        _refuse_frames(data, path)
         stored = data.pixel_array
         photometric = str(data.get("PhotometricInterpretation", "MONOCHROME2"))
         if photometric.startswith(COLOUR):
             return _colour(pixels, data, stored, photometric)
         grey = _grey(pixels, data, stored, how)
+    return grey_to_rgb(1 - grey if photometric == "MONOCHROME1" else grey)
+
+
+def read_dicom_header(path: str | Path) -> Header:
+    """Size of a single-frame DICOM image, without its pixels."""
+    with _reading(path) as pydicom:
+        data = pydicom.dcmread(path, force=False, stop_before_pixels=True)
+        _refuse_frames(data, path)
+        return Header(int(data.Columns), int(data.Rows), "DICOM")
+
+
+@contextmanager
+def _reading(path: str | Path) -> Iterator[Any]:
+    """pydicom; whatever goes wrong with it names the file."""
+    try:
+        pydicom = import_module("pydicom")
+    except ImportError as error:
+        reason = "DICOM needs pydicom: pip install anomalib-fsad[dicom]"
+        raise ImageReadError(path, reason) from error
+    try:
+        yield pydicom
     except ImageReadError:
         raise
     except Exception as error:
@@ -45,7 +61,12 @@ def read_dicom(path: str | Path, how: Intensity) -> FloatImage:
         empty = file.is_file() and file.stat().st_size == 0
         reason = "the file is empty (0 bytes)." if empty else f"pydicom could not decode it ({error})."
         raise ImageReadError(path, reason if file.is_file() else "there is no such file.") from error
-    return grey_to_rgb(1 - grey if photometric == "MONOCHROME1" else grey)
+
+
+def _refuse_frames(data: Any, path: str | Path) -> None:
+    frames = int(data.get("NumberOfFrames") or 1)
+    if frames > 1:
+        raise ImageReadError(path, f"it is a multi-frame DICOM ({frames} frames). Save each frame as a file.")
 
 
 def _grey(pixels: Any, data: Any, stored: Any, how: Intensity) -> FloatImage:

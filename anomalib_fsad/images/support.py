@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-import numpy as np
+from anomalib_fsad.images.seeds import generator
 
 T = TypeVar("T")
 
@@ -25,5 +25,5 @@ def choose_support(items: Sequence[T], k_shot: int, seed: int = 0) -> list[T]:
     if not 1 <= k_shot <= len(items):
         msg = f"k_shot={k_shot}: there are {len(items)} images to choose from."
         raise ValueError(msg)
-    order = np.random.default_rng(seed).permutation(len(items))
+    order = generator(seed).permutation(len(items))
     return [items[place] for place in sorted(order[:k_shot])]

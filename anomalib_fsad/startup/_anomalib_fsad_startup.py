@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lets ``anomalib`` know the models of anomalib-fsad by name; README.md, "How the names get known", says why.
+"""Lets ``anomalib`` know the models of anomalib-fsad by name; docs/how_the_names_get_known.md says why.
 
 Python runs ``install()`` at start (``anomalib_fsad.pth``; from Python 3.15 on ``anomalib_fsad.start``). It imports
 nothing: it waits until somebody imports ``anomalib.models`` and has the plug-in registered right after that.

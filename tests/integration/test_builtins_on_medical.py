@@ -86,6 +86,10 @@ def test_train_on_medical_few_shot(tmp_path: Path, phantom_root: Path, model: ty
     seen = {Path(file).parts[-4] for file in data["support"]}
     assert seen == {"head_ct"}
 
+    left = json.loads((home / "metrics.json").read_text())
+    assert left["metrics"]["image_AUROC"] == pytest.approx(metrics["image_AUROC"].item())
+    assert left["data"] == data
+
     # anomalib clamps scores to half the validation range on each side of the threshold before it computes metrics:
     # a range too narrow would show as a lower AUROC than the raw scores have.
     raw, labels = raw_scores(cli)

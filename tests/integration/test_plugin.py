@@ -2,7 +2,6 @@
 """The start-up hook in real environments and real processes: bare names work, and nothing else changes."""
 
 import csv
-import re
 
 import pytest
 import yaml
@@ -43,15 +42,11 @@ def test_wheel_and_editable_put_the_hook_at_the_root(installed, new_environment)
     assert "FINDER" not in modules_at_start(editable)
 
 
-def test_a_bare_interpreter_stays_bare_and_fast(installed):
-    loaded = modules_at_start(installed)
-    assert "_anomalib_fsad_startup" in loaded
-    assert not loaded & {"torch", "anomalib", "anomalib_fsad", "numpy", "importlib.metadata"}
-    microseconds = []
-    for _ in range(5):
-        report = installed.run("-X", "importtime", "-c", "pass").stderr
-        microseconds.append(int(re.search(r"\|\s*(\d+) \| +_anomalib_fsad_startup", report)[1]))
-    assert min(microseconds) < 2000
+def test_a_bare_interpreter_loads_nothing_but_the_hook(installed, new_environment):
+    assert modules_at_start(installed) - modules_at_start(new_environment("without")) == {
+        "_anomalib_fsad_startup",
+        "FINDER",
+    }
 
 
 def test_can_be_turned_off(installed):

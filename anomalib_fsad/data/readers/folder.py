@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from anomalib_fsad.data.readers.registry import Sample, reader, to_table
+from anomalib_fsad.data.readers.tables import LayoutError
 from anomalib_fsad.images.listing import images_in
 
 GOOD = "good"
@@ -40,5 +41,9 @@ def _samples(root: Path) -> Iterator[Sample]:
         yield Sample(path, GOOD, abnormal=False, split="train")
     for kind in sorted(f for f in (root / "test").glob("*") if f.is_dir()):
         masks = {p.stem.removesuffix("_mask"): p for p in images_in(root / "ground_truth" / kind.name)}
-        for path in images_in(kind):
+        images = images_in(kind)
+        if not images and images_in(kind, below=True):
+            msg = f"the images of test/{kind.name} lie deeper, in folders of their own"
+            raise LayoutError(msg)
+        for path in images:
             yield Sample(path, kind.name, kind.name != GOOD, "test", masks.get(path.stem))

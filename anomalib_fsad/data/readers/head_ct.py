@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from anomalib_fsad.data.readers.registry import Sample, reader, to_table, without_official_split
+from anomalib_fsad.data.readers.tables import read_csv, tell_absent
 from anomalib_fsad.images.listing import images_in
 
 
@@ -27,7 +28,8 @@ def read_head_ct(root: Path, category: str, seed: int = 0, test_share: float = 0
     folder = root / "head_ct"
     found = images_in(folder) or images_in(folder / "head_ct")
     files = {int(f.stem): f for f in found if f.stem.isdigit()}
-    rows = pd.read_csv(root / "labels.csv", skipinitialspace=True)
+    rows = read_csv(root / "labels.csv", numbers=["id", "hemorrhage"])
+    tell_absent(root / "labels.csv", rows["id"].astype(int).tolist(), files)
     samples = [
         Sample(files[number], "hemorrhage" if bleeds else "normal", abnormal=bool(bleeds), split="")
         for number, bleeds in zip(rows["id"].astype(int), rows["hemorrhage"].astype(int), strict=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from anomalib_fsad.data.readers.registry import Sample, reader, to_table, without_official_split
+from anomalib_fsad.data.readers.tables import read_csv, tell_absent
 from anomalib_fsad.images.listing import images_in
 
 KINDS = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
@@ -38,7 +39,8 @@ def read_isic2018(root: Path, category: str, seed: int = 0, test_share: float = 
         files = {f.stem: f for f in images_in(root / f"{name}_Input", below=True)}
         if not tables or not files:
             continue
-        rows = pd.read_csv(tables[0])
+        rows = read_csv(tables[0], text=["image"], numbers=KINDS)
+        tell_absent(tables[0], rows["image"].tolist(), files)
         kinds = [str(kind) for kind in rows[list(KINDS)].idxmax(axis=1)]
         samples += [
             Sample(files[image], kind, abnormal=kind != NORMAL, split=split)

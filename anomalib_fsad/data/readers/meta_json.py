@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Uni-Medical and other sets indexed by a ``meta.json``."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,9 @@ from typing import Any
 import pandas as pd
 
 from anomalib_fsad.data.readers.registry import COLUMNS, Sample, reader, to_table
+from anomalib_fsad.data.readers.tables import LayoutError, read_json
+
+SPLITS = ("train", "test")
 
 
 @reader("meta_json", ("meta.json",))
@@ -26,14 +28,18 @@ def read_meta_json(root: Path, category: str, seed: int = 0) -> pd.DataFrame:
         seed: not needed; the split is the file's.
     """
     del category, seed
-    meta = json.loads((root / "meta.json").read_text())
-    names = sorted({name for split in meta.values() for name in split})
-    tables = [to_table(list(_samples(root, meta, name)), name) for name in names]
+    meta = read_json(root / "meta.json")
+    try:
+        names = sorted({name for split in SPLITS for name in meta.get(split, {})})
+        tables = [to_table(list(_samples(root, meta, name)), name) for name in names]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        msg = f"meta.json is not of the form below ({type(error).__name__}: {error})"
+        raise LayoutError(msg) from error
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
 
 
 def _samples(root: Path, meta: dict[str, Any], name: str) -> Iterator[Sample]:
-    for split in ("train", "test"):
+    for split in SPLITS:
         for entry in meta.get(split, {}).get(name, []):
             abnormal = bool(int(entry["anomaly"]))
             mask = root / entry["mask_path"] if abnormal and entry.get("mask_path") else None

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
+
+from anomalib_fsad.data.readers.tables import LayoutError
+from anomalib_fsad.images.seeds import generator
 
 logger = logging.getLogger(__name__)
 
@@ -86,11 +88,11 @@ def without_official_split(samples: Sequence[Sample], test_share: float, seed: i
         name: of the set, for the log.
     """
     if not 0 < test_share < 1:
-        msg = f"test_share={test_share} of reader {name!r} must lie between 0 and 1."
+        msg = f"The reader option test_share={test_share} of set {name!r} must lie between 0 and 1, e.g. 0.3."
         raise ValueError(msg)
     good = sorted(s for s in samples if not s.abnormal)
     n_test = round(test_share * len(good))
-    order = np.random.default_rng(seed).permutation(len(good))
+    order = generator(seed).permutation(len(good))
     test = set(order[:n_test].tolist())
     logger.info(
         "%s has no official split: %d of its %d normal images, drawn with seed %d, and all abnormal ones are for "
@@ -110,6 +112,11 @@ def recognise(root: Path) -> Reader | None:
     return None
 
 
+def folder_named(root: Path, name: str) -> Path | None:
+    """The sub-folder of that name, in whatever case it is written."""
+    return next((f for f in sorted(root.iterdir()) if f.name.lower() == name and f.is_dir()), None)
+
+
 def run_reader(name: str, root: Path, category: str, options: Mapping[str, Any]) -> pd.DataFrame:
     """Read one set, with its options checked."""
     read = find_reader(name).read
@@ -118,12 +125,36 @@ def run_reader(name: str, root: Path, category: str, options: Mapping[str, Any])
         if option not in known:
             msg = f"reader {name!r} has no option {option!r}; it has {known or 'none'}."
             raise ValueError(msg)
-    table = read(root, category=category, **options)
-    if table.empty:
-        _, layout, *_ = (inspect.getdoc(read) or "").split("\n\n")
-        msg = f"reader {name!r} found no image in {str(root)!r}. {layout}"
-        raise FileNotFoundError(msg)
+    try:
+        table = read(root, category=category, **options)
+        if table.empty:
+            msg = "no image was found where it looks"
+            raise LayoutError(msg)
+    except LayoutError as error:
+        msg = f"reader {name!r} cannot read {str(root)!r}: {error}. {_expected(read)} {_remedy(name, root)}"
+        raise LayoutError(msg) from error
     return table
+
+
+def _expected(read: Read) -> str:
+    """The layout, as the reader's own documentation gives it, in one line."""
+    paragraphs = (inspect.getdoc(read) or "").split("\n\n")
+    return next((" ".join(p.split()) for p in paragraphs if p.startswith("Layout:")), "")
+
+
+def _remedy(name: str, root: Path) -> str:
+    other = recognise(root)
+    if other is not None and other.name != name:
+        return f"It looks like the layout of {other.name!r}: pass --data.reader {other.name}, or auto."
+    within = sorted({r.name for r in map(recognise, sub_folders(root)) if r is not None})
+    if within:
+        return f"Folders in it look like {', '.join(within)}: pass --data.reader auto to read each as what it is."
+    return f"Point --data.root at the unpacked set, or name another --data.reader, one of {sorted(READERS)}."
+
+
+def sub_folders(root: Path) -> list[Path]:
+    """The folders in ``root``, sorted; hidden ones are left out."""
+    return sorted(f for f in root.iterdir() if f.is_dir() and not f.name.startswith(".")) if root.is_dir() else []
 
 
 def find_reader(name: str) -> Reader:

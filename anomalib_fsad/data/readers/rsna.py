@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from anomalib_fsad.data.readers.registry import Sample, reader, to_table, without_official_split
+from anomalib_fsad.data.readers.tables import read_csv, tell_absent
 from anomalib_fsad.images.listing import images_in
 
 CLASSES, LABELS = "stage_2_detailed_class_info.csv", "stage_2_train_labels.csv"
@@ -31,17 +32,20 @@ def read_rsna(root: Path, category: str, seed: int = 0, test_share: float = 0.3)
         test_share: of the normal images.
     """
     files = {f.stem: f for f in images_in(root / "stage_2_train_images")}
-    classes = pd.read_csv(root / CLASSES, dtype=str).drop_duplicates("patientId")
+    classes = read_csv(root / CLASSES, text=["patientId", "class"]).drop_duplicates("patientId")
     if (root / LABELS).is_file():
-        target = pd.read_csv(root / LABELS, dtype={"patientId": str}).groupby("patientId")["Target"].max()
+        boxes = read_csv(root / LABELS, text=["patientId"], numbers=["Target"])
+        target = boxes.groupby("patientId")["Target"].max()
         said = classes["patientId"].map(target)
         wrong = classes[(said.notna()) & (said.astype(float) != (classes["class"] == OPACITY).astype(float))]
         if len(wrong):
             msg = f"{CLASSES} and {LABELS} disagree on {len(wrong)} patients, e.g. {wrong['patientId'].iloc[0]}."
             raise ValueError(msg)
+    wanted = classes[classes["class"].isin([NORMAL, OPACITY])]
+    tell_absent(root / CLASSES, wanted["patientId"].tolist(), files)
     samples = [
         Sample(files[patient], name, abnormal=name == OPACITY, split="")
-        for patient, name in zip(classes["patientId"], classes["class"], strict=True)
-        if name in {NORMAL, OPACITY} and patient in files
+        for patient, name in zip(wanted["patientId"], wanted["class"], strict=True)
+        if patient in files
     ]
     return to_table(without_official_split(samples, test_share, seed, category), category)

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sets of MedIAnomaly and DDAD, split by a ``data.json``; SCRD4AD's data come this way too."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from anomalib_fsad.data.readers.registry import Sample, reader, to_table
+from anomalib_fsad.data.readers.tables import LayoutError, read_json
 from anomalib_fsad.images.listing import images_in
 
 
@@ -34,14 +35,23 @@ def _samples(root: Path) -> Iterator[Sample]:
     # Masks that lie beside the images have the same names: images/ comes last, and so wins.
     files = sorted(images_in(root, below=True), key=lambda f: f.relative_to(root).parts[0] == "images")
     by_name = {f.stem: f for f in files} | {f.name: f for f in files} | {str(f.relative_to(root)): f for f in files}
-    splits = json.loads((root / "data.json").read_text())
+    splits = read_json(root / "data.json")
     for split in ("train", "test"):
         for label in ("0", "1"):
             if split == "train" and label == "1":
                 continue
-            for name in splits.get(split, {}).get(label, []):
+            for name in _names(splits, split, label):
                 path = by_name.get(str(name)) or by_name.get(Path(str(name)).name)
                 if path is None:
-                    msg = f"{str(root / 'data.json')!r} lists {name!r} ({split}/{label}), but no image has that name."
-                    raise FileNotFoundError(msg)
+                    msg = f"data.json lists {name!r} ({split}/{label}), but no image has that name"
+                    raise LayoutError(msg)
                 yield Sample(path, "normal" if label == "0" else "abnormal", label == "1", split)
+
+
+def _names(splits: dict[str, Any], split: str, label: str) -> list[Any]:
+    part = splits.get(split, {})
+    names = part.get(label, []) if isinstance(part, dict) else None
+    if not isinstance(names, list):
+        msg = f"data.json has no list of names at {split}/{label}"
+        raise LayoutError(msg)
+    return names

@@ -325,7 +325,7 @@ def refuse_deep_images(paths: Sequence[str]) -> None:
         reason = needs_own_reader(path)
         if reason is not None:
             msg = (
-                f"{str(path)!r} {reason}, which anomalib cuts off at 255. Read such images with this package's own "
-                "reader: --data MedicalFolder --data.path FOLDER."
+                f"{str(path)!r} was read by anomalib, but {reason}. Use the reader of this package: "
+                "--data MedicalFolder --data.path FOLDER."
             )
             raise ValueError(msg)

@@ -110,6 +110,22 @@ def package_file(backbone: str) -> Path | None:
     return Path(spec.origin).parents[1] / package.file
 
 
+def hub_file(backbone: str) -> str | None:
+    """Where timm's hub has left this backbone's weights on an earlier download, if it has."""
+    from huggingface_hub import try_to_load_from_cache
+
+    from anomalib_fsad.models.components.pyramid import WEIGHT_TAGS
+
+    config = timm.get_pretrained_cfg(WEIGHT_TAGS.get(backbone, backbone))
+    if config is None or not config.hf_hub_id:
+        return None
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        found = try_to_load_from_cache(config.hf_hub_id, name)
+        if isinstance(found, str):
+            return found
+    return None
+
+
 def fitted(state: Mapping[str, Tensor], backbone: str, source: str) -> dict[str, Tensor]:
     """``state`` by timm's names, every tensor being there but perhaps the classifier's.
 
@@ -205,6 +221,6 @@ def _renamed_copy(backbone: str, state: Mapping[str, Tensor]) -> Path:
     if not path.is_file():
         home.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-        save_file(dict(state), draft)
+        save_file({name: value.contiguous() for name, value in state.items()}, draft)
         draft.replace(path)
     return path

@@ -158,16 +158,24 @@ class D24FAD(FewShotDetector, AnomalibModule):
         if self.support_mode == "episode" and support is not None:
             return self.model.episode(batch.image, self._prepared(support))
         if len(batch.image) == 1 and self.trainer.fit_loop.epoch_loop.batch_idx == 0:
-            msg = (
-                "D24FAD compares the images of a batch with one another, and this batch has one. Raise "
-                "train_batch_size, or give it supports (MedicalFewShot with protocol=episodic)."
-            )
-            raise ValueError(msg)
+            raise ValueError(self._lone_image())
         categories = getattr(batch, "category", None) or [""] * len(batch.image)
         if self.global_step == 0:
             tell_lonely(categories)
         counts = partners_in_batch(categories, self.shots, self.step_generator())
         return self.model.in_batch(batch.image, counts.to(batch.image.device))
+
+    def _lone_image(self) -> str:
+        """What to say of a batch of one, whose image has nothing to be compared with."""
+        start = "D24FAD compares the images of a batch with one another, and "
+        if self.trainer.num_training_batches == 1:
+            return start + (
+                "there is one training image: pass --data.k_shot 2 or more, or train on other categories "
+                "(MedicalFewShot with protocol=episodic)."
+            )
+        return start + (
+            "this batch has one. Raise train_batch_size, or give it supports (MedicalFewShot with protocol=episodic)."
+        )
 
     def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
         """Score a batch against its own supports if it brings some, else against the support set."""

@@ -4,30 +4,25 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
-from anomalib.data.utils import LabelName, read_image
-from PIL import Image
+from anomalib.data.utils import LabelName
 from torch import Tensor
 
+from anomalib_fsad.images.decoding import read_rgb
 from anomalib_fsad.images.listing import images_in
 from anomalib_fsad.images.support import choose_support
 
 logger = logging.getLogger(__name__)
 
-DEEPER = (
-    " 16-bit and DICOM images are read by MedicalFewShot (pass --data.few_shot_source instead), and by "
-    "anomalib-fsad enroll and predict."
-)
-
 
 def folder_support(folder: str | Path, k_shot: int, seed: int | None) -> list[Tensor]:
-    """``k_shot`` normal images of a folder (3 x H x W in [0, 1], of any sizes), read as anomalib reads queries.
+    """``k_shot`` normal images of a folder (3 x H x W in [0, 1], of any sizes), 8 or 16 bits or DICOM.
 
     Raises:
-        ValueError: if there are too few images or one cannot be read.
+        ValueError: if there are too few images, or one cannot be read.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -36,28 +31,13 @@ def folder_support(folder: str | Path, k_shot: int, seed: int | None) -> list[Te
     names = images_in(path, below=True)
     if len(names) < k_shot:
         msg = (
-            f"few_shot_source={str(folder)!r} holds {len(names)} readable image files, but k_shot={k_shot}: "
-            f"add normal images or lower k_shot.{DEEPER if any(path.rglob('*.dcm')) else ''}"
+            f"few_shot_source={str(folder)!r} holds {len(names)} images, but k_shot={k_shot}: add normal images "
+            "(PNG, JPEG, BMP, TIFF or DICOM) or lower k_shot."
         )
         raise ValueError(msg)
     chosen = choose_support(names, k_shot, seed or 0)
     logger.info("Support set from few_shot_source: %s", ", ".join(str(name) for name in chosen))
-    return [_read(name) for name in chosen]
-
-
-def _read(path: Path) -> Tensor:
-    """Read as anomalib reads what it predicts."""
-    try:
-        with Image.open(path) as image:
-            mode = image.mode
-        pixels = cast("Tensor", read_image(path, as_tensor=True))
-    except Exception as error:
-        msg = f"The support image {str(path)!r} cannot be read ({error}): replace or remove it."
-        raise ValueError(msg) from error
-    if mode.startswith(("I", "F")):
-        msg = f"The support image {str(path)!r} is deeper than 8 bits, which anomalib cuts off at 255.{DEEPER}"
-        raise ValueError(msg)
-    return pixels
+    return [torch.from_numpy(read_rgb(name)).permute(2, 0, 1) for name in chosen]
 
 
 def datamodule_support(datamodule: Any) -> list[Tensor] | None:

@@ -33,7 +33,7 @@ class PDD(Detector, AnomalibModule):
         pre_trained: ``True`` takes the teachers' weights from installed packages or the hub, ``False`` leaves them
             random; or one answer or weight file for each teacher, as a list in their order or a mapping from their
             names.
-        objective: ``paper``, or ``released`` for what the authors' code minimises (README, "The objective").
+        objective: ``paper``, or ``released`` for what the authors' code minimises (docs/differences/pdd.md).
         share_students: one set of weights for both students, as in the authors' code, or two.
         priors: whether the skip student gets the priors of the deepest level (MPA); without, and with shared weights,
             there is one student.

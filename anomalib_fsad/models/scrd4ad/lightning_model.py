@@ -31,7 +31,7 @@ class SCRD4AD(Detector, AnomalibModule):
         scale_weighting: ``outside`` weighs each scale's distance by the scale head, as the paper says; ``none`` counts
             each scale once, which is what the authors' released code computes.
         collapse_penalty: what the loss is charged for uneven scale weights; at 0, the head collapses onto one scale
-            (README, "Scale weights"). Without effect on ``none``.
+            (docs/differences/scrd4ad.md). Without effect on ``none``.
         image_score: the map's ``mean`` or ``max``.
         lr: learning rate of Adam.
         image_size: images are resized to it; multiples of 32.

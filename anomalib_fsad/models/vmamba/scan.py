@@ -19,11 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anomalib_fsad.models.vmamba.scan_gpu import Scan, gpu_scan
-
-WIDE = 20_000
-"""Numbers in a step from which on the sequential order is the fastest on a CPU (benchmarks/vmamba_scan.py)."""
-CACHED = 131_072
-"""Numbers in a step that a core's cache holds two or three of: 512 KiB."""
+from anomalib_fsad.models.vmamba.scan_tiled import scan_tiled
 
 
 def selective_scan(
@@ -53,19 +49,24 @@ def selective_scan(
     if any(tensor.dtype != torch.float32 for tensor in (u, delta, A, B, C)):  # an idle cast would be a node of a graph
         u, delta, A, B, C = (tensor.float() for tensor in (u, delta, A, B, C))
     delta = F.softplus(delta if delta_bias is None else delta + delta_bias.unsqueeze(-1))
-    y = _implementation(u)(u, delta, A, B, C)
+    y = _implementation(u, delta, A, B, C)(u, delta, A, B, C)
     if D is not None:
         y = y + D.unsqueeze(-1) * u
     return y if dtype == torch.float32 else y.to(dtype)
 
 
-def _implementation(u: Tensor) -> Scan:
+def _implementation(*inputs: Tensor) -> Scan:
     if torch.compiler.is_exporting():
-        from anomalib_fsad.models.vmamba.scan_export import scan_operator
+        from anomalib_fsad.models.vmamba.scan_export import scan_exported
 
-        return scan_operator
-    kernel = gpu_scan() if u.is_cuda and not torch.compiler.is_compiling() else None
-    return kernel or scan_chunked
+        return scan_exported
+    if torch.compiler.is_compiling():
+        return scan_chunked
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
+        return scan_plain  # the others write in place
+    if inputs[0].is_cuda:
+        return gpu_scan() or scan_chunked
+    return scan_tiled
 
 
 def scan_plain(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
@@ -79,18 +80,6 @@ def scan_plain(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Ten
     return torch.stack(y, dim=-1)
 
 
-def default_chunk(batch: int, K: int, D: int, N: int, length: int) -> int:
-    """Steps in a chunk on this machine's processor.
-
-    Chunks cost every exponential twice, and pay only while a step is too narrow to keep the processor busy: from
-    WIDE numbers on, one chunk does; below, as many as bring a step to the size that stays in the cache.
-    """
-    width = batch * K * D * N
-    if width >= WIDE:
-        return length
-    return max(math.ceil(length * width / CACHED), least_steps(length))
-
-
 def least_steps(length: int) -> int:
     """A chunk with few steps over all: those within it count twice, those over the chunks are logarithmic."""
     return max(1, math.ceil(math.sqrt(length) / 2))
@@ -100,9 +89,7 @@ def scan_chunked(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, chun
     """The recurrence, S = ceil(L / chunk) chunks side by side; needs no gradient."""
     batch, K, D, length = u.shape
     if chunk is None:
-        # torch.compile sees each step, and perhaps no batch; on a GPU a step costs its launch, however wide it is.
-        few = torch.compiler.is_compiling() or u.is_cuda
-        chunk = least_steps(length) if few else default_chunk(batch, K, D, A.shape[-1], length)
+        chunk = least_steps(length)
     chunk = min(chunk, length)
     chunks = -(-length // chunk)
 

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from anomalib_fsad.models.vmamba.scan import selective_scan
+from anomalib_fsad.models.vmamba.scan_native import WalkScan, may_run_native, native_scan
+from anomalib_fsad.models.vmamba.walks import Walks
 
 DIRECTIONS = 4
 
@@ -51,6 +53,20 @@ class SS2D(nn.Module):
 
     def scan(self, x: Tensor) -> Tensor:
         """The sum of the scans along the four walks: B H W D -> B H W D."""
+        kernel = walk_scan(x, *self.parameters())
+        return self._scan_by_position(x, kernel) if kernel else self._scan_by_walk(x)
+
+    def _scan_by_position(self, x: Tensor, kernel: WalkScan) -> Tensor:
+        """Everything lies as the plane does; the kernel does the walking."""
+        batch, height, width, inner = x.shape
+        u = x.reshape(batch, height * width, inner)
+        projected = F.linear(u, self.x_proj_weight.flatten(0, 1)).unflatten(-1, (DIRECTIONS, -1))  # B L K (R + 2N)
+        dt, B, C = projected.split([self.rank, self.states, self.states], dim=-1)
+        delta = torch.matmul(dt.transpose(1, 2), self.dt_projs_weight.transpose(1, 2))  # B K L D
+        y = kernel(u, delta, self._rates(), B, C, self._skip(), self.dt_projs_bias, Walks.over(height, width))
+        return y.to(x.dtype).view_as(x)
+
+    def _scan_by_walk(self, x: Tensor) -> Tensor:
         batch, height, width, inner = x.shape
         rows = x.reshape(batch, height * width, inner)
         columns = x.transpose(1, 2).reshape(batch, height * width, inner)
@@ -61,15 +77,33 @@ class SS2D(nn.Module):
         y = selective_scan(
             walks.transpose(2, 3),
             delta.transpose(2, 3),
-            -self.A_logs.exp().view(DIRECTIONS, inner, self.states),
+            self._rates(),
             B.transpose(2, 3),
             C.transpose(2, 3),
-            self.Ds.view(DIRECTIONS, inner),
-            self.dt_projs_bias,
+            delta_bias=self.dt_projs_bias,
         ).transpose(2, 3)  # B K L D
         along_rows = y[:, 0] + y[:, 2].flip(1)
         along_columns = (y[:, 1] + y[:, 3].flip(1)).reshape(batch, width, height, inner)
-        return along_rows.reshape(batch, height, width, inner) + along_columns.transpose(1, 2)
+        y = along_rows.reshape(batch, height, width, inner) + along_columns.transpose(1, 2)
+        # The walks meet at each position: four times D u there is once their sum.
+        return y + (self._skip().sum(0) * x).to(y.dtype)
+
+    def _rates(self) -> Tensor:
+        """A: K D N."""
+        return -self.A_logs.exp().view(DIRECTIONS, -1, self.states)
+
+    def _skip(self) -> Tensor:
+        """D: K D."""
+        return self.Ds.view(DIRECTIONS, -1)
+
+
+def walk_scan(*tensors: Tensor) -> WalkScan | None:
+    """What scans a plane along all walks at once, where there is such a thing."""
+    if torch.compiler.is_exporting():
+        from anomalib_fsad.models.vmamba.scan_export import scan_walks_exported
+
+        return scan_walks_exported
+    return native_scan() if may_run_native(*tensors) else None
 
 
 def _uniform(shape: tuple[int, ...], bound: float) -> Tensor:

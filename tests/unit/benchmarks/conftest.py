@@ -1,15 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What benchmarks change for the whole process, put back."""
 
-import pytest
-from timm.models import _registry
+from tests.unit.compare.conftest import timm_weight_table
 
-
-@pytest.fixture(autouse=True)
-def timm_weight_table():
-    """``benchmarks.weights`` names local files in timm's table of weight sources."""
-    table = _registry._model_pretrained_cfgs
-    before = {name: source.file for name, source in table.items()}
-    yield
-    for name, file in before.items():
-        table[name].file = file
+__all__ = ["timm_weight_table"]

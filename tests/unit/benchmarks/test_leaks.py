@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.leaks import NO_BLUR, SIGMA, compare, first_of_each, markdown, scores_across, scores_each
+from benchmarks.accuracy.leaks import NO_BLUR, SIGMA, compare, first_of_each, scores_across, scores_each, summary
 
 
 @pytest.fixture
@@ -48,6 +50,6 @@ def test_the_table_has_a_mean_over_targets():
         {"model": "D24FAD", "target": target, "seed": seed, "way": value}
         for target, seed, value in (("a", 0, 0.5), ("a", 1, 0.7), ("b", 0, 0.9), ("b", 1, 0.9))
     ]
-    text = markdown(pd.DataFrame(rows))
+    text = summary(pd.DataFrame(rows)).markdown(Path())
     assert "| a | 60.0 ± 14.1 |" in text
     assert "| mean | 75.0 ± 7.1 |" in text

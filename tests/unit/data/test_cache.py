@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import Resize
 
-from anomalib_fsad.data import cache
+from anomalib_fsad.data import cache, unreadable
 from anomalib_fsad.data.cache import GIB, CacheMode, ImageStore, default_cache_folder
 from anomalib_fsad.images.decoding import ImageReadError, read_rgb
 
@@ -157,8 +157,8 @@ def test_long_work_shows_progress(
         titles.append(title)
         return results
 
-    monkeypatch.setattr(cache, "track", track)
-    monkeypatch.setattr(cache, "PROGRESS_FROM", 4)
+    monkeypatch.setattr(unreadable, "track", track)
+    monkeypatch.setattr(unreadable, "PROGRESS_FROM", 4)
     with caplog.at_level(logging.INFO):
         store(tmp_path).fill(paths)
         store(tmp_path).fill(paths[:2])

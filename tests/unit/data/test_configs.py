@@ -12,7 +12,7 @@ CONFIGS = sorted((Path(__file__).parents[3] / "configs/data").glob("*.yaml"))
 
 
 def test_there_are_examples() -> None:
-    assert {path.stem for path in CONFIGS} >= {"medical_few_shot", "medical_folder", "medical_sets"}
+    assert {path.stem for path in CONFIGS} >= {"medical_few_shot", "medical_sets", "own_images"}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -3,6 +3,7 @@
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,6 +127,29 @@ def test_same_as_test_is_warned_about_and_recorded(
     assert next(iter(data.val_dataloader())).support.shape[:2] == (20, 2)
 
 
+class Scorer(LightningModule):
+    """Logs two figures of a test, one of which cannot be computed."""
+
+    seed = 5
+
+    def test_step(self, batch: FewShotBatch) -> None:
+        self.log("image_AUROC", batch.gt_label.float().mean(), batch_size=len(batch))
+        self.log("pixel_AUROC", float("nan"), batch_size=len(batch))
+
+
+def test_metrics_are_left_beside_the_results(medical: Make, tmp_path: Path) -> None:
+    options = {"logger": False, "enable_progress_bar": False, "accelerator": "cpu", "barebones": False}
+    data = medical(seed=3)
+    Trainer(default_root_dir=tmp_path / "run", **options).test(Scorer(), datamodule=data, verbose=False)
+    found = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert found["metrics"] == {"image_AUROC": 0.5, "pixel_AUROC": None}
+    assert found["model"] == "Scorer"
+    assert found["seeds"] == {"model": 5, "data": 3, "support": 0}
+    assert found["data"] == json.loads((tmp_path / "run/data.json").read_text())
+    assert found["data"]["support"] == data.support_files
+    assert set(found["versions"]) == {"anomalib_fsad", "anomalib", "torch", "lightning", "timm"}
+
+
 def test_support_is_seeded_nested_and_the_same_under_every_protocol(medical: Make) -> None:
     chosen = {}
     for options in ({}, {"protocol": "few_shot"}, {"protocol": "one_class"}, {"seed": 7}, {"train_batch_size": 1}):
@@ -156,22 +180,28 @@ def test_support_dataloader(medical: Make) -> None:
 def test_few_shot_source(medical: Make, phantom_root: Path, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     (folder / "deeper").mkdir(parents=True)
-    for i, path in enumerate(sorted((phantom_root / "fundus/test/good").iterdir())[:3]):
+    for i, path in enumerate(sorted((phantom_root / "fundus/train/good").iterdir())[:3]):
         (folder / ("deeper" if i else ".") / path.name).write_bytes(path.read_bytes())
     data = medical(few_shot_source=folder, k_shot=2, protocol="few_shot")
     data.setup()
     assert len(data.support_files) == 2
     assert all(path.startswith(str(folder)) for path in data.support_files)
     assert paths(data.train_data) == set(data.support_files)
+    copied = {path.name for path in map(Path, data.support_files)}
+    assert not copied & {Path(path).name for path in data.val_data.paths if "/fundus/train/" in path}
     one_class = medical(few_shot_source=folder, k_shot=2, protocol="one_class")
     one_class.setup()
     assert not paths(one_class.train_data) & set(one_class.support_files)
 
 
-def test_the_setup_table_and_the_support_files_are_shown(medical: Make, capsys: pytest.CaptureFixture) -> None:
-    data = medical()
-    data.setup()
+def test_the_setup_table_and_the_support_files_are_shown_once(medical: Make, capsys: pytest.CaptureFixture) -> None:
+    data = medical(support_seed=12345)
+    data.setup("fit")
     shown = capsys.readouterr().err
+    data.setup("test")
+    assert capsys.readouterr().err == ""
+    medical(support_seed=12345, k_shot=1).setup()
+    assert "1-shot" in capsys.readouterr().err
     for word in ("episodic, 2-shot, target fundus", "category", "train", "validation", "support", *SOURCES):
         assert word in shown
     [line] = [line for line in shown.splitlines() if line.startswith("support images, in ")]
@@ -330,6 +360,44 @@ def test_the_visualizer_shows_dicom(tmp_path: Path) -> None:
         assert visualize_image_item(item, fields=["image"], overlay_fields=[("image", ["anomaly_map"])]) is not None
         shown = np.asarray(Image.open(item.image_path))
         assert np.abs(shown / 255 - item.image.permute(1, 2, 0).numpy()).max() <= 0.5 / 255 + 1e-6
+
+
+def test_few_shot_with_k_of_one(medical: Make, caplog: pytest.LogCaptureFixture) -> None:
+    data = medical(protocol="few_shot", k_shot=1, same_category_batches=True)
+    data.setup()
+    assert paths(data.train_data) == set(data.support_files)
+    assert [batch.image.shape[0] for batch in data.train_dataloader()] == [1]
+    assert "Training sees a single image: a model that compares" in caplog.text
+    assert data.val_data.samples["label_index"].value_counts().to_dict() == {0: 5, 1: 5}
+
+
+def test_some_missing_masks(
+    medical: Make, phantom_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "set"
+    for name in ("fundus", "head_ct"):
+        shutil.copytree(phantom_root / name, root / name)
+    gone = sorted((root / "fundus/ground_truth").rglob("*.png"))[:2]
+    for mask in gone:
+        mask.unlink()
+    with pytest.raises(ValueError, match=r"2 of 10 abnormal images of \['fundus'\] have no mask: '.*Add the masks, or"):
+        medical(root=root).setup()
+    skipping = medical(root=root, missing_masks="skip")
+    skipping.setup()
+    assert skipping.task == TaskType.SEGMENTATION
+    assert len(skipping.test_data) == 18
+    scoring = medical(root=root, missing_masks="classification")
+    scoring.setup()
+    assert scoring.task == TaskType.CLASSIFICATION
+    assert len(scoring.test_data) == 20
+    assert scoring.val_data.samples.attrs["task"] == "segmentation"
+
+    shutil.rmtree(root / "fundus/ground_truth")
+    shutil.copytree(phantom_root / "chest_xray", root / "chest_xray")
+    other = medical(root=root, target="head_ct")
+    other.setup()
+    assert other.task == TaskType.SEGMENTATION
+    assert "['chest_xray'] have masks and ['fundus'] have none: pixels are not validated" in caplog.text
 
 
 def test_segmentation_needs_masks(medical: Make, phantom_root: Path, tmp_path: Path) -> None:

@@ -35,6 +35,12 @@ Make = Callable[..., MedicalFewShot]
         ),
         ({"source_categories": ["liver"]}, r"source_categories=\['liver'\]: \['liver'\] is not among the other categ"),
         ({"source_categories": []}, r"source_categories=\[\]: nothing is not among the other"),
+        ({"source_categories": "liver"}, r"source_categories=\['liver'\]: \['liver'\] is not among the other categ"),
+        ({"sets": {"x": None}}, r"sets: '.*/x' \(x\) is no folder, .*Give its root in --data\.sets"),
+        (
+            {"cache": "disk", "cache_dir": "/proc/none"},
+            r"cache_dir: '/proc/none/.*' cannot be written .*--data\.cache_dir",
+        ),
         (
             {"same_category_batches": True, "train_batch_size": 16},
             r"6 normal .* train_batch_size=16\. Pass .* 6 or less",
@@ -43,7 +49,7 @@ Make = Callable[..., MedicalFewShot]
 )
 def test_at_setup(medical: Make, options: dict[str, Any], message: str) -> None:
     data = medical(**options)
-    with pytest.raises((ValueError, FileNotFoundError), match=f"(?s){message}"):
+    with pytest.raises((ValueError, OSError), match=f"(?s){message}"):
         data.setup()
 
 
@@ -51,9 +57,14 @@ def test_at_setup(medical: Make, options: dict[str, Any], message: str) -> None:
     ("options", "message"),
     [
         ({"protocol": "zero_shot"}, r"protocol='zero_shot' is none of \['episodic', 'few_shot', 'one_class'\]"),
+        ({"missing_masks": "no"}, r"missing_masks='no' is none of \['raise', 'skip', 'classification'\]"),
         ({"val": "test"}, r"val='test' is none of \['held_out', 'same_as_test'\]"),
         ({"on_error": "ignore"}, r"on_error='ignore' is none of \['raise', 'skip'\]"),
         ({"cache": "gpu"}, r"cache='gpu' is none of \['ram', 'disk', 'none'\]"),
+        ({"seed": -1}, r"seed=-1 is too small: at least 0"),
+        ({"support_seed": -1}, r"support_seed=-1 is too small: at least 0"),
+        ({"cache_gib": -0.5}, r"cache_gib=-0.5 is too small: at least 0"),
+        ({"train_batch_size": 0}, r"train_batch_size=0 is too small: at least 1"),
         ({"k_shot": 0}, r"k_shot=0 is too small: at least 1"),
         ({"val_images": 1}, r"val_images=1 is too small: at least 2"),
         ({"intensity": "window(1)"}, r"intensity='window\(1\)' is none of"),
@@ -155,6 +166,30 @@ def test_an_unreadable_support_image(medical: Make, tmp_path: Path) -> None:
     data = medical(few_shot_source=tmp_path / "support")
     with pytest.raises(ImageReadError, match=r"support/a\.png': the file is empty"):
         data.setup()
+
+
+@pytest.mark.parametrize("named", ["copy.png", None])
+def test_support_images_are_no_test_images(
+    medical: Make, phantom_root: Path, tmp_path: Path, named: str | None
+) -> None:
+    """Neither the test images themselves nor copies of them under other names."""
+    folder = sorted(f for f in (phantom_root / "fundus/test").iterdir() if f.name != "good")[0]
+    bad = sorted(folder.iterdir())[0]
+    if named is not None:
+        folder = tmp_path / "support"
+        shutil.copytree(phantom_root / "fundus/train/good", folder)
+        shutil.copyfile(bad, folder / named)
+    data = medical(few_shot_source=folder, k_shot=1)
+    number = 1 if named else len(list(folder.iterdir()))
+    message = rf"few_shot_source='.*' holds {number} test images of the data \({number} of them abnormal\): '.*"
+    with pytest.raises(ValueError, match=message + (named or bad.name)):
+        data.setup()
+
+
+def test_a_target_with_nothing_to_tell_apart(medical: Make, own_root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.rmtree(own_root / "fundus/test/good")
+    medical(root=own_root).setup()
+    assert "target 'fundus' has no normal test images: AUROC cannot be computed" in caplog.text
 
 
 def test_a_target_without_test_images(medical: Make, own_root: Path) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from anomalib_fsad.data.readers import READERS
 from anomalib_fsad.data.readers.discover import read_root, read_sets
 from anomalib_fsad.data.readers.registry import COLUMNS, recognise, run_reader
+from anomalib_fsad.data.readers.tables import LayoutError
 
 
 def picture(path: Path) -> Path:
@@ -144,6 +145,13 @@ def camelyon(root: Path) -> None:
             pictures(root / split / "Ungood" / kind, 3)
 
 
+def bmad_in_small_letters(root: Path) -> None:
+    pictures(root / "train/good", 0, 1)
+    for kind in ("img", "label"):
+        pictures(root / "test/good" / kind, 2)
+        pictures(root / "test/ungood" / kind, 3)
+
+
 def camelyon_in_two_folders(root: Path) -> None:
     pictures(root / "normal", *range(5))
     pictures(root / "tumor", 5, 6)
@@ -172,6 +180,7 @@ MINIATURES: list[tuple[str, Callable[[Path], None], tuple[int, int, int], int]] 
     ("zhanglab", zhanglab, (3, 2, 2), 0),
     ("isic2018", isic2018, (3, 1, 2), 0),
     ("camelyon", camelyon, (2, 1, 1), 1),
+    ("camelyon", bmad_in_small_letters, (2, 1, 1), 1),
     ("camelyon", camelyon_in_two_folders, (3, 2, 2), 0),
     ("folder", folder, (2, 1, 2), 2),
 ]
@@ -286,7 +295,10 @@ def test_isic_without_validation_draws_a_split(tmp_path: Path) -> None:
             lambda root: read_root(root, "APTOS", {}),
             r"reader='APTOS' is unknown; use 'auto' or one of \['aptos', 'brain",
         ),
-        (lambda root: read_root(root, "lag", {}), r"reader 'lag' found no image in '.*'\. Layout: ``<root>/\{non_glau"),
+        (
+            lambda root: read_root(root, "lag", {}),
+            r"reader 'lag' cannot read '.*': no image was found where it looks\. Layout: ``<root>/\{non_glau",
+        ),
         (
             lambda root: read_root(root, "lag", {"share": 1}),
             r"reader 'lag' has no option 'share'; it has \['seed', 'test_",
@@ -319,11 +331,99 @@ def test_split_json_takes_no_mask_for_an_image(tmp_path: Path) -> None:
 def test_split_json_with_a_missing_image(tmp_path: Path) -> None:
     split_json(tmp_path)
     (tmp_path / "images/c.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"data\.json' lists 'c\.png' \(test/0\), but no image has that name"):
+    with pytest.raises(LayoutError, match=r"data\.json lists 'c\.png' \(test/0\), but no image has that name"):
         run_reader("split_json", tmp_path, "X", {})
 
 
 def test_a_wrong_share(tmp_path: Path) -> None:
     lag(tmp_path)
-    with pytest.raises(ValueError, match=r"test_share=1\.5 of reader 'LAG' must lie between 0 and 1"):
+    with pytest.raises(ValueError, match=r"test_share=1\.5 of set 'LAG' must lie between 0 and 1"):
         run_reader("lag", tmp_path, "LAG", {"test_share": 1.5})
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "message"),
+    [
+        ("aptos", lambda root: (root / "train.csv").unlink(), "it has no train.csv"),
+        ("aptos", lambda root: (root / "train.csv").write_bytes(b""), "train.csv is no readable csv"),
+        (
+            "aptos",
+            lambda root: (root / "train.csv").write_text("id_code,grade\na,1\n"),
+            r"train.csv has no column 'diagnosis', only \['id_code', 'grade'\]",
+        ),
+        (
+            "aptos",
+            lambda root: (root / "train.csv").write_text("id_code,diagnosis\na,1\nb,bad\n"),
+            "train.csv, column 'diagnosis', line 3: 'bad' is no number",
+        ),
+        (
+            "aptos",
+            lambda root: (root / "train.csv").write_text("id_code,diagnosis\na,7\n"),
+            r"train.csv, column 'diagnosis', holds grades \[7\], not 0 to 4",
+        ),
+        ("head_ct", lambda root: (root / "labels.csv").unlink(), "it has no labels.csv"),
+        ("rsna", lambda root: (root / "stage_2_detailed_class_info.csv").unlink(), "it has no stage_2_detailed"),
+        ("isic2018", lambda root: [f.unlink() for f in root.rglob("*.csv")], "no image was found where it looks"),
+        ("meta_json", lambda root: (root / "meta.json").unlink(), "it has no meta.json"),
+        ("meta_json", lambda root: (root / "meta.json").write_text("{"), "meta.json is no readable JSON"),
+        ("meta_json", lambda root: (root / "meta.json").write_text("[]"), "meta.json holds a list, not an object"),
+        (
+            "meta_json",
+            lambda root: (root / "meta.json").write_text('{"train": {"brain": [{"img_path": "a.png"}]}}'),
+            r"meta.json is not of the form below \(KeyError: 'anomaly'\)",
+        ),
+        ("split_json", lambda root: (root / "data.json").unlink(), "it has no data.json"),
+        (
+            "split_json",
+            lambda root: (root / "data.json").write_text('{"train": {"0": "a.png"}}'),
+            "data.json has no list of names at train/0",
+        ),
+    ],
+)
+def test_what_a_reader_does_not_find(tmp_path: Path, name: str, spoil: Callable[[Path], object], message: str) -> None:
+    make = next(make for known, make, *_ in MINIATURES if known == name)
+    make(tmp_path)
+    spoil(tmp_path)
+    pattern = rf"reader '{name}' cannot read '.*': {message}.*\. Layout: ``<root>/.*--data\."
+    with pytest.raises(LayoutError, match=pattern):
+        run_reader(name, tmp_path, "X", {})
+
+
+@pytest.mark.parametrize("name", sorted({name for name, *_ in MINIATURES} - {"folder"}))
+def test_a_reader_of_another_set_says_which_one(tmp_path: Path, name: str) -> None:
+    folder(tmp_path / "own")
+    with pytest.raises(LayoutError, match=r"looks like the layout of 'folder': pass --data\.reader folder, or auto"):
+        run_reader(name, tmp_path / "own", "X", {})
+    with pytest.raises(LayoutError, match=r"Folders in it look like folder: pass --data\.reader auto"):
+        run_reader(name, tmp_path, "X", {})
+
+
+def test_listed_images_that_are_not_there_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    aptos(tmp_path)
+    run_reader("aptos", tmp_path, "APTOS", {})
+    assert "train.csv lists 12 images, 1 of which are not there, e.g. gone" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["UNGOOD", "Ungood", "ungood"])
+def test_bmad_in_any_case(tmp_path: Path, name: str) -> None:
+    pictures(tmp_path / "Brain/train/good", 0, 1)
+    for kind in ("img", "label"):
+        for split in ("valid", "Test"):
+            pictures(tmp_path / "Brain" / split / "good" / kind, 2)
+            pictures(tmp_path / "Brain" / split / name / kind, 3)
+    table = read_root(tmp_path, "auto", {})
+    assert counted(table) == (2, 1, 1)
+    assert (table["mask_path"] != "").sum() == 1
+
+
+def test_auto_never_drops_a_test_set(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pictures(tmp_path / "a/train/good", 0, 1)
+    read_root(tmp_path, "auto", {})
+    assert "a has no test images: it can be a source, but no target" in caplog.text
+    pictures(tmp_path / "a/test", 0)
+    with pytest.raises(LayoutError, match=r"'folder' finds no test image in '.*a', but 'test' holds 1 image files\."):
+        read_root(tmp_path, "auto", {})
+    pictures(tmp_path / "a/test/good", 0)
+    pictures(tmp_path / "a/test/bad/images", 0)
+    with pytest.raises(LayoutError, match="the images of test/bad lie deeper"):
+        read_root(tmp_path, "auto", {})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One small model, its checkpoint and its bundle for all tests here: an export costs half a minute."""
+"""One small model, its checkpoint and its bundle, since an export costs half a minute; and toy bundles."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from anomalib_fsad.cli import main
 from anomalib_fsad.deploy import FewShotInferencer
-from anomalib_fsad.deploy.images import folder_images, to_rgb
+from anomalib_fsad.deploy.bundle import Bundle
+from anomalib_fsad.deploy.images import images_at, to_rgb
 from anomalib_fsad.models.components.checkpoint import save_checkpoint
 from anomalib_fsad.models.d24fad import D24FAD
 from tests.unit.deploy.pictures import write_mixed, write_normals
+from tests.unit.deploy.toy_bundle import write_toy_bundle
 
 
 class Deployed(NamedTuple):
@@ -74,9 +76,9 @@ def deployed(tmp_path_factory) -> Deployed:
     root = tmp_path_factory.mktemp("deploy")
     normals, mixed = write_normals(root / "normals"), write_mixed(root / "mixed")
     model = D24FAD(k_shot=5, backbone="resnet18", pre_trained=False, image_size=(64, 96))
-    lively(model, [tensor(path) for path in (*folder_images(normals), *folder_images(mixed))])
-    model.use_support([tensor(path) for path in folder_images(normals)])
-    raw = sorted(eager(model, path).raw_score for path in folder_images(mixed))
+    lively(model, [tensor(path) for path in (*images_at(normals), *images_at(mixed))])
+    model.use_support([tensor(path) for path in images_at(normals)])
+    raw = sorted(eager(model, path).raw_score for path in images_at(mixed))
     statistics = {"image_min": raw[0], "image_max": raw[-1], "pixel_min": 0.0, "pixel_max": raw[-1]}
     statistics |= {"_image_threshold": (raw[3] + raw[4]) / 2, "_pixel_threshold": raw[4]}
     for name, value in statistics.items():
@@ -90,3 +92,22 @@ def deployed(tmp_path_factory) -> Deployed:
 def inferencer(deployed) -> FewShotInferencer:
     """Compiled once; tests pass their enrolments explicitly, or enrol themselves."""
     return FewShotInferencer(deployed.bundle, backend="openvino")
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory) -> Bundle:
+    """A bundle without a network, with a checkpoint's threshold."""
+    return write_toy_bundle(tmp_path_factory.mktemp("toy") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def toy_raw(tmp_path_factory) -> Bundle:
+    """The same without any threshold."""
+    return write_toy_bundle(tmp_path_factory.mktemp("toy") / "bundle", labelled=False)
+
+
+@pytest.fixture(scope="session")
+def toy_organ(toy, tmp_path_factory) -> Path:
+    """Five normal pictures, enrolled in the toy bundle."""
+    root = tmp_path_factory.mktemp("organ")
+    return FewShotInferencer(toy.folder).enroll(write_normals(root / "normals")).save(root / "organ.npz")

@@ -42,11 +42,11 @@ def write_dicom(path: Path, values: np.ndarray) -> None:
     pydicom.dcmwrite(path, data, enforce_file_format=True)
 
 
-def write_normals(folder: Path, count: int = 5, first_seed: int = 0) -> Path:
+def write_normals(folder: Path, count: int = 5, first_seed: int = 0, size: tuple[int, int] = (90, 80)) -> Path:
     """Normal pictures of one size."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed in range(first_seed, first_seed + count):
-        Image.fromarray(colour(seed, (90, 80))).save(folder / f"{seed}.png")
+        Image.fromarray(colour(seed, size)).save(folder / f"{seed}.png")
     return folder
 
 

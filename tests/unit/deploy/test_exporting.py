@@ -17,7 +17,7 @@ from torchvision.transforms.v2 import Normalize
 from anomalib_fsad.deploy import FewShotInferencer, export
 from anomalib_fsad.deploy.bundle import load_bundle, record_file, write_metadata
 from anomalib_fsad.deploy.graphs import Encoder, Scorer, is_labelled
-from anomalib_fsad.deploy.images import folder_images
+from anomalib_fsad.deploy.images import images_at
 from anomalib_fsad.models.d24fad import D24FAD
 from tests.unit.deploy.conftest import eager
 
@@ -112,9 +112,8 @@ def raw_bundle(deployed, tmp_path):
 def test_a_bundle_without_statistics_scores_raw(deployed, raw_bundle):
     inferencer = FewShotInferencer(raw_bundle)
     assert inferencer.backend == "onnx"
-    inferencer.enroll(deployed.normals)
-    path = folder_images(deployed.mixed)[0]
-    plain = inferencer.predict(path)
+    path = images_at(deployed.mixed)[0]
+    plain = inferencer.predict(path, inferencer.enroll(deployed.normals, target_fpr=None))
     assert plain.label is None
     assert plain.mask is None
     assert plain.score == plain.raw_score == pytest.approx(eager(deployed.model, path).raw_score, abs=1e-4)

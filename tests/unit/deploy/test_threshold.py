@@ -35,7 +35,7 @@ def test_student_quantile(probability, freedom):
     assert student_quantile(probability, freedom) == pytest.approx(stats.t.ppf(probability, freedom), rel=1e-4)
 
 
-@pytest.mark.parametrize("count", [2, 4, 8, 16])
+@pytest.mark.parametrize("count", [3, 4, 8, 16])
 def test_few_normals_keep_the_rate_on_average_if_lognormal(count):
     rng = np.random.default_rng(count)
     draws = np.exp(rng.normal(-2, 0.4, (1000, count)))
@@ -59,12 +59,12 @@ def test_many_normals_keep_the_rate_whatever_the_distribution(count):
 @pytest.mark.parametrize(
     ("values", "rate", "message"),
     [
-        ([0.1], 0.05, "at least 2 normal images, better 8, and 1 were enrolled"),
-        ([], 0.05, "at least 2"),
+        ([0.1], 0.05, "at least 3 normal images, better 8, and 1 were enrolled"),
+        ([], 0.05, "at least 3"),
         ([0.1, np.nan, 0.2], 0.05, "must be finite"),
         ([0.2, 0.2, 0.2], 0.05, "are they copies"),
-        ([0.1, 0.2], 0.0, "target_fpr=0.0 must lie"),
-        ([0.1, 0.2], 1, "target_fpr=1 must lie"),
+        ([0.1, 0.2, 0.3], 0.0, "target_fpr=0.0 must lie"),
+        ([0.1, 0.2, 0.3], 1, "target_fpr=1 must lie"),
     ],
 )
 def test_says_what_is_wrong(values, rate, message):

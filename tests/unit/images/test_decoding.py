@@ -11,7 +11,9 @@ from PIL import Image
 from anomalib_fsad.images.decoding import (
     ImageReadError,
     is_displayable,
+    needs_own_reader,
     parse_intensity,
+    read_header,
     read_mask,
     read_rgb,
     to_uint8,
@@ -161,3 +163,43 @@ def test_decoding_needs_no_torch() -> None:
     code = f"import sys, anomalib_fsad.images.decoding; {look}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "1"])
+def test_anomalib_reads_8_bits_itself(tmp_path: Path, mode: str) -> None:
+    path = save(tmp_path / "a.png", RAMP, mode)
+    assert needs_own_reader(path) is None
+    assert read_header(path) == (32, 24, mode)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.png", np.uint16), ("a.tif", np.uint16), ("a.tif", np.float32)])
+def test_deeper_images_need_a_reader_of_their_own(tmp_path: Path, name: str, kind: type) -> None:
+    path = save(tmp_path / name, RAMP.astype(kind))
+    reason = needs_own_reader(path)
+    assert reason is not None
+    assert reason.startswith("it is deeper than 8 bits (mode ")
+    header = read_header(path)
+    assert (header.width, header.height) == (32, 24)
+    assert f"(mode {header.mode})" in reason
+
+
+def test_what_cannot_be_opened_is_left_to_its_reader(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    assert needs_own_reader(tmp_path / "a.png") is None
+    assert needs_own_reader(tmp_path / "none.png") is None
+    assert needs_own_reader(tmp_path / "none.dcm") == "it is DICOM"
+
+
+def test_headers_of_what_is_no_image(tmp_path: Path) -> None:
+    pages = [Image.fromarray(RAMP), Image.fromarray(RAMP)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.png").write_text("no image")
+    for name, reason in (
+        ("pages.tif", "2 pages"),
+        ("empty.png", "is empty"),
+        ("text.png", "no PNG"),
+        ("no", "no such"),
+    ):
+        with pytest.raises(ImageReadError, match=f"{name}': .*{reason}"):
+            read_header(tmp_path / name)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anomalib_fsad.images.decoding import ImageReadError, is_dicom, is_displayable, read_rgb
+from anomalib_fsad.images.decoding import ImageReadError, is_dicom, is_displayable, read_header, read_rgb
 
 pydicom = pytest.importorskip("pydicom")
 
@@ -124,3 +124,13 @@ def test_without_pydicom_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(ImageReadError, match=r"pip install anomalib-fsad\[dicom\]"):
         read_rgb(path)
+
+
+def test_a_header_is_read_without_the_pixels(tmp_path: Path) -> None:
+    assert read_header(write(tmp_path / "a.dcm")) == (30, 20, "DICOM")
+    frames = np.zeros((3, 20, 30), dtype=np.uint16)
+    with pytest.raises(ImageReadError, match="multi-frame DICOM \\(3 frames\\)"):
+        read_header(write(tmp_path / "b.dcm", frames, NumberOfFrames=3))
+    (tmp_path / "c.dcm").write_bytes(b"")
+    with pytest.raises(ImageReadError, match="is empty"):
+        read_header(tmp_path / "c.dcm")

@@ -13,8 +13,8 @@ from anomalib_fsad.models.pdd import PDD
 from anomalib_fsad.models.scrd4ad import SCRD4AD
 from tests.parity.d24fad import golden_networks
 from tests.parity.golden import golden_state
-from tests.parity.pdd import reference_name
-from tests.parity.scrd4ad import reference_shapes
+from tests.parity.pdd import authors_name
+from tests.parity.scrd4ad import authors_shapes
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_convert_for_load_from_checkpoint(authors, tmp_path):
     assert torch.equal(model.model.student.layer3[1].conv2.weight, networks["decoder"]["layer3.1.conv2.weight"])
     assert torch.equal(model.model.l2w.projections[0].weight, networks["weight"]["proj_in1.weight"])
     assert torch.equal(
-        model.model.teacher.state_dict()["extractor.feature_extractor.layer4.0.conv1.weight"],
+        model.model.teacher.state_dict()["network.layer4.0.conv1.weight"],
         networks["encoder"]["layer4.0.conv1.weight"],
     )
     assert model.k_shot == 2
@@ -40,7 +40,7 @@ def test_convert_for_load_from_checkpoint(authors, tmp_path):
 
 
 def test_convert_scrd4ad(tmp_path):
-    state = golden_state(reference_shapes("resnet18"))
+    state = golden_state(authors_shapes("resnet18"))
     torch.save(state, tmp_path / "authors.pth")
     model = SCRD4AD.load_from_checkpoint(
         convert("SCRD4AD", tmp_path / "authors.pth", tmp_path / "model.ckpt", image_size=64)
@@ -49,14 +49,14 @@ def test_convert_scrd4ad(tmp_path):
 
 
 def test_convert_pdd(tmp_path):
-    options = {"teachers": ["resnet18", "vmamba_atto"], "pre_trained": False, "image_size": 64}
+    options = {"backbone": "resnet18", "second_backbone": "vmamba_atto", "pre_trained": False, "image_size": 64}
     own = {k: v.shape for k, v in PDD(**options).model.state_dict().items() if not k.startswith("teachers.")}
-    state = golden_state({reference_name(name): shape for name, shape in own.items()})
+    state = golden_state({authors_name(name): shape for name, shape in own.items()})
     torch.save({"decoder": state}, tmp_path / "authors.pth")
     path = convert("PDD", tmp_path / "authors.pth", tmp_path / "model.ckpt", **options)
     weights = PDD.load_from_checkpoint(path).model.state_dict()
     for name in own:
-        assert torch.equal(weights[name], state[reference_name(name)]), name
+        assert torch.equal(weights[name], state[authors_name(name)]), name
 
 
 def test_convert_for_anomalibs_predict(authors, toy_root, tmp_path):

@@ -5,7 +5,7 @@ import torch
 from torchvision.transforms.v2 import CenterCrop, Compose, InterpolationMode, Normalize, Resize
 from torchvision.transforms.v2.functional import resize
 
-from anomalib_fsad.models.components import default_pre_processor
+from anomalib_fsad.models.components.detector import pre_processor_for
 from anomalib_fsad.models.components.export import ExactResize, antialiased_resize, exact_export_transform
 
 
@@ -36,7 +36,7 @@ def test_only_antialiased_resizing_to_a_fixed_size_is_replaced():
 
 @pytest.mark.parametrize("before", [(50, 41), (32, 32)])
 def test_openvino_compiles_it_with_a_fixed_input_size(before, tmp_path):
-    transform = exact_export_transform(default_pre_processor(32, normalize=True).transform)
+    transform = exact_export_transform(pre_processor_for("resnet18", 32).transform)
     convolution = torch.nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
     network = torch.nn.Sequential(transform, convolution).eval()
     images = torch.rand(2, 3, *before)
@@ -45,5 +45,5 @@ def test_openvino_compiles_it_with_a_fixed_input_size(before, tmp_path):
     compiled = openvino.compile_model(
         openvino.convert_model(tmp_path / "x.onnx"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
-    expected = convolution(default_pre_processor(32, normalize=True).transform(images))
+    expected = convolution(pre_processor_for("resnet18", 32).transform(images))
     torch.testing.assert_close(torch.from_numpy(compiled(images.numpy())[0]), expected, atol=1e-4, rtol=1e-4)

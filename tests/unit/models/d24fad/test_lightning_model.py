@@ -2,7 +2,6 @@
 """D24FAD in anomalib's engine: one short fit on five images, and all that hangs on its checkpoint."""
 
 import json
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from anomalib.data import InferenceBatch
 from anomalib.data.utils import read_image
 from anomalib.engine import Engine
 from anomalib.models import Padim
@@ -20,7 +20,7 @@ from PIL import Image
 from torchvision.transforms.v2 import Resize
 
 from anomalib_fsad.models.d24fad import D24FAD
-from tests.conftest import draw, toy_folder
+from tests.conftest import toy_folder
 
 
 def small(**options) -> D24FAD:
@@ -59,9 +59,9 @@ def test_predicts_from_the_checkpoint_alone_and_explains(fitted, toy_root, tmp_p
     scores, batches = predict(small(seed=5), toy_root / "test/bad", tmp_path, checkpoint)
     again, _ = predict(D24FAD.load_from_checkpoint(checkpoint), toy_root / "test/bad", tmp_path)
     assert scores == pytest.approx(again, abs=1e-6)
-    assert batches[0].reference_weights.shape == (1, 2)
-    assert batches[0].reference_weights_by_scale.shape == (1, 3, 2)
-    torch.testing.assert_close(batches[0].reference_weights.sum(dim=1), torch.ones(1))
+    assert batches[0].support_weights.shape == (1, 2)
+    assert batches[0].support_weights_by_scale.shape == (1, 3, 2)
+    torch.testing.assert_close(batches[0].support_weights.sum(dim=1), torch.ones(1))
 
 
 @pytest.mark.cli
@@ -81,12 +81,12 @@ def test_fresh_process_without_the_data(fitted, toy_root):
     )
 
 
-def test_checkpoint_holds_references_encoded_by_its_own_weights(fitted):
+def test_checkpoint_holds_a_support_encoded_by_its_own_weights(fitted):
     _, checkpoint, _, _ = fitted
     model = D24FAD.load_from_checkpoint(checkpoint).eval()
-    stored = model.model.support.values
+    stored = model.model.support.maps.values
     model.model.encode_support()
-    for a, b in zip(stored, model.model.support.values, strict=True):
+    for a, b in zip(stored, model.model.support.maps.values, strict=True):
         torch.testing.assert_close(a, b)
 
 
@@ -102,7 +102,7 @@ def test_two_few_shot_sources_score_differently(fitted, toy_root, tmp_path):
         scores, batches = predict(
             small(few_shot_source=source, k_shot=3), toy_root / "test/bad", tmp_path / f"{name}1", checkpoint
         )
-        assert batches[0].reference_weights.shape == (1, 3)
+        assert batches[0].support_weights.shape == (1, 3)
         model = D24FAD.load_from_checkpoint(checkpoint, few_shot_source=source, k_shot=3)
         assert scores == pytest.approx(predict(model, toy_root / "test/bad", tmp_path / f"{name}2")[0], abs=1e-6)
         engine(tmp_path / f"{name}3").test(model=model, datamodule=toy_folder(toy_root), verbose=False)
@@ -114,7 +114,7 @@ def test_two_few_shot_sources_score_differently(fitted, toy_root, tmp_path):
     assert (maps[0].anomaly_map - maps[1].anomaly_map).abs().max() > 1e-5
 
 
-def test_the_engine_encodes_k_references_and_n_images(fitted, toy_root, tmp_path):
+def test_the_engine_encodes_k_supports_and_n_images(fitted, toy_root, tmp_path):
     _, checkpoint, _, _ = fitted
     model = D24FAD.load_from_checkpoint(checkpoint)
     seen = []
@@ -123,15 +123,40 @@ def test_the_engine_encodes_k_references_and_n_images(fitted, toy_root, tmp_path
     assert sum(seen) == 2 + 6  # K = 2, and each of six images once
 
 
-def test_another_number_of_references_is_explained(fitted, toy_root, tmp_path, caplog):
+def test_another_k_shot_is_refused_and_none_takes_what_is_there(fitted, toy_root, tmp_path):
     _, checkpoint, _, _ = fitted
-    with caplog.at_level(logging.WARNING):
-        _, batches = predict(small(k_shot=4), toy_root / "test/bad", tmp_path, checkpoint)
-    assert batches[0].reference_weights.shape == (1, 2)
-    [said] = [record.getMessage() for record in caplog.records if "k_shot=4" in record.getMessage()]
-    assert "checkpoint holds 2 references" in said
-    assert "--model.k_shot 2" in said
-    assert "--model.few_shot_source" in said
+    with pytest.raises(ValueError, match=r"k_shot=4.*checkpoint holds 2 support images.*--model\.k_shot 2"):
+        predict(small(k_shot=4), toy_root / "test/bad", tmp_path, checkpoint)
+    _, batches = predict(small(k_shot=None), toy_root / "test/bad", tmp_path, checkpoint)
+    assert batches[0].support_weights.shape == (1, 2)
+
+
+def test_the_threshold_is_that_of_the_normal_images(fitted, toy_root, tmp_path):
+    """Four supports: the threshold lies above their leave-one-out scores, and at one half of the scale."""
+    _, checkpoint, _, _ = fitted
+    model = D24FAD.load_from_checkpoint(checkpoint, few_shot_source=toy_root / "train/good", k_shot=4)
+    raw = [verdict.pred_score.item() for verdict in model.model.leave_one_out((64, 64))]
+    threshold = model.post_processor.image_threshold
+    assert threshold > max(raw)
+    scores = model.post_processor(InferenceBatch(pred_score=torch.tensor([*raw, threshold, 20.0, 21.0])))
+    assert (scores.pred_score[:4] < 0.5).all()
+    assert scores.pred_score[4] == pytest.approx(0.5)
+    assert 0.5 < scores.pred_score[5] < scores.pred_score[6] < 1  # no two scores become the same
+    fixed = D24FAD.load_from_checkpoint(
+        checkpoint, few_shot_source=toy_root / "train/good", k_shot=4, threshold="validation"
+    )
+    assert fixed.post_processor.image_threshold != threshold
+
+
+def test_validation_encodes_a_support_once(toy_root):
+    model = small()
+    seen = []
+    model.model.teacher.register_forward_hook(lambda _module, inputs, _maps: seen.append(len(inputs[0])))
+    a, b = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
+    first = model.eval()._described(torch.stack([a, b, a]))
+    again = model._described(torch.stack([b, a]))
+    assert seen == [4]
+    torch.testing.assert_close(first.values[0][1], again.values[0][0])
 
 
 def test_images_without_a_partner_are_told(toy_root, tmp_path, caplog):
@@ -139,24 +164,9 @@ def test_images_without_a_partner_are_told(toy_root, tmp_path, caplog):
     model.trainer = Trainer(logger=False, accelerator="cpu")
     batch = SimpleNamespace(image=torch.rand(3, 3, 64, 64), category=["a", "a", "b"])
     model.log = lambda *_, **__: None
-    model.training_step(batch, 0)
+    model.training_step(batch)
     assert "1 of 3 images of the first batch have no other of their category" in caplog.text
     assert "same_category_batches" in caplog.text
-
-
-def test_engine_export_keeps_the_few_shot_source_of_the_command_line(fitted, tmp_path):
-    _, checkpoint, _, _ = fitted
-    for i in range(2):
-        draw(tmp_path / f"new/{i}.png", 40 + i)
-    path = engine(tmp_path).export(
-        model=small(few_shot_source=tmp_path / "new"), export_type="torch", ckpt_path=checkpoint, export_root=tmp_path
-    )
-    exported = torch.load(path, weights_only=False)["model"]
-    wanted = D24FAD.load_from_checkpoint(checkpoint, few_shot_source=tmp_path / "new")
-    torch.testing.assert_close(exported.model.support.images, wanted.model.support.images)
-    # An ordinary load afterwards is not touched by it.
-    plain = D24FAD.load_from_checkpoint(checkpoint)
-    assert not torch.equal(plain.model.support.images, wanted.model.support.images)
 
 
 def test_wrong_checkpoints_are_told_apart(fitted, toy_root, tmp_path):
@@ -169,18 +179,18 @@ def test_wrong_checkpoints_are_told_apart(fitted, toy_root, tmp_path):
         small().on_load_checkpoint({"state_dict": Padim(pre_trained=False).state_dict()})
 
 
-def test_export_needs_references(tmp_path):
+def test_export_needs_a_support_set(tmp_path):
     for export in (small().to_torch, small().to_onnx):
         with pytest.raises(ValueError, match="cannot be exported without a support set"):
             export(tmp_path)
 
 
-def test_pictures_show_the_references(fitted):
+def test_pictures_show_the_support(fitted):
     _, _, _, folder = fitted
     pictures = sorted(folder.rglob("images/**/*.png"))
     assert len(pictures) >= 3  # Folder keeps half of the test images for validation
     with Image.open(pictures[0]) as picture:
-        assert picture.height > 256 + 100  # a row of references under anomalib's row of 256 px
+        assert picture.height > 256 + 100  # a row of support images under anomalib's row of 256 px
         assert len(set(picture.crop((0, picture.height - 60, 200, picture.height)).getdata())) > 20
 
 

@@ -52,19 +52,20 @@ def test_an_image_is_no_anomaly_beside_itself(model, images):
 
 
 def test_own_supports_equal_the_support_set(model, images):
-    references = torch.rand(3, 3, 64, 64)
-    model.set_support(references)
+    support = torch.rand(3, 3, 64, 64)
+    model.set_support(support)
     from_set = model.explain(images)
-    own = model.explain(images, references.expand(len(images), -1, -1, -1, -1))
+    own = model.explain(images, model.describe(support.expand(len(images), -1, -1, -1, -1)))
     torch.testing.assert_close(own.predictions.pred_score, from_set.predictions.pred_score)
-    torch.testing.assert_close(own.reference_weights, from_set.reference_weights)
-    assert from_set.reference_weights.shape == (7, 3, 3)  # B S K
-    torch.testing.assert_close(from_set.reference_weights.sum(dim=2), torch.ones(7, 3))
+    torch.testing.assert_close(own.support_weights, from_set.support_weights)
+    assert from_set.support_weights.shape == (7, 3, 3)  # B S K
+    torch.testing.assert_close(from_set.support_weights.sum(dim=2), torch.ones(7, 3))
 
 
 def test_in_batch_is_an_episode_without_the_second_pass(model, images):
     partners = torch.tensor([[1, 2], [0, 3], [5, 6], [4, 0], [6, 5], [2, 1], [3, 4]])
-    cheap = model.in_batch(images, partners)
+    counts = torch.stack([torch.bincount(row, minlength=7) for row in partners])
+    cheap = model.in_batch(images, counts.float())
     episode = model.episode(images, images[partners])  # in eval mode batch norm does not tell the passes apart
     for a, b in zip(cheap, episode, strict=True):
         torch.testing.assert_close(a, b)
@@ -73,9 +74,7 @@ def test_in_batch_is_an_episode_without_the_second_pass(model, images):
 def test_training_reaches_student_and_weights_but_not_the_teacher(images):
     model = D24FADModel("resnet18", pre_trained=False).train()
     maps = model.episode(images[:2], torch.rand(2, 2, 3, 64, 64))
-    (
-        1 - torch.nn.functional.cosine_similarity(maps.student[0].flatten(1), maps.reference[0].flatten(1))
-    ).sum().backward()
+    (1 - torch.nn.functional.cosine_similarity(maps.student[0].flatten(1), maps.support[0].flatten(1))).sum().backward()
     assert model.l2w.projections[0].weight.grad is not None
     assert model.student.layer1[0].conv1.weight.grad.abs().sum() > 0
     assert all(p.grad is None for p in model.teacher.parameters())
@@ -91,13 +90,13 @@ def test_says_when_there_is_nothing_to_compare_with(images):
 
 
 def test_image_score_mean(images):
-    model = D24FADModel("resnet18", pre_trained=False, image_score="mean").eval()
+    model = D24FADModel("resnet18", pre_trained=False, score="mean").eval()
     model.set_support(torch.rand(2, 3, 64, 64))
     predictions = model(images)
     torch.testing.assert_close(predictions.pred_score, predictions.anomaly_map.mean(dim=(1, 2, 3)))
 
 
-def test_references_set_in_inference_mode_can_be_exported(images):
+def test_a_support_set_in_inference_mode_can_be_exported(images):
     model = D24FADModel("resnet18", pre_trained=False).eval()
     with torch.inference_mode():
         model.set_support(torch.rand(2, 3, 64, 64))

@@ -8,12 +8,18 @@ import pytest
 
 from tests.conftest import cli, folder_arguments
 
-TINY: dict[str, Any] = {"teachers": ["resnet18", "vmamba_atto"], "pre_trained": False, "image_size": 64}
-SLIM: dict[str, Any] = {**TINY, "teachers": ["resnet18"]}
+TINY: dict[str, Any] = {
+    "backbone": "resnet18",
+    "second_backbone": "vmamba_atto",
+    "pre_trained": False,
+    "image_size": 64,
+}
+SLIM: dict[str, Any] = {**TINY, "second_backbone": None}
 
 
 def model_arguments(**more: object) -> list[str]:
-    return ["--model=anomalib_fsad.PDD", *(f"--model.{k}={v}" for k, v in {**TINY, **more}.items())]
+    given = {name: "null" if value is None else value for name, value in {**TINY, **more}.items()}
+    return ["--model=anomalib_fsad.PDD", *(f"--model.{name}={value}" for name, value in given.items())]
 
 
 @pytest.fixture(scope="session")

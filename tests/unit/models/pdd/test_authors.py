@@ -10,7 +10,7 @@ import torch
 from anomalib_fsad import PDD
 from anomalib_fsad.models.pdd import from_authors
 from tests.parity.golden import golden_state
-from tests.parity.pdd import check, reference_name
+from tests.parity.pdd import authors_name, check
 from tests.unit.models.pdd.conftest import TINY
 
 
@@ -18,9 +18,7 @@ from tests.unit.models.pdd.conftest import TINY
 def decoder():
     """Fusion, priors and shared students under the authors' names."""
     state = PDD(**TINY).model.state_dict()
-    return golden_state(
-        {reference_name(name): v.shape for name, v in state.items() if not name.startswith("teachers.")}
-    )
+    return golden_state({authors_name(name): v.shape for name, v in state.items() if not name.startswith("teachers.")})
 
 
 def test_the_authors_names(decoder):
@@ -43,7 +41,7 @@ def test_every_tensor_arrives(decoder, share, tmp_path):
     state = model.model.state_dict()
     for name, value in state.items():
         if not name.startswith("teachers."):
-            assert torch.equal(value, decoder[reference_name(name.removeprefix("plain_"))]), name
+            assert torch.equal(value, decoder[authors_name(name.removeprefix("plain_"))]), name
 
 
 @pytest.mark.parametrize("change", ["missing", "unknown"])
@@ -53,7 +51,7 @@ def test_other_weights_are_refused(decoder, change):
         del state["mlp.branch2.weight"]
     else:
         state["mlp.branch3.weight"] = torch.ones(1)
-    with pytest.raises(ValueError, match=r"teachers=\['resnet18', 'vmamba_atto'\].*mpa\.branch"):
+    with pytest.raises(ValueError, match=r"second_backbone='vmamba_atto'.*mpa\.branch"):
         from_authors(state, **TINY)
 
 

@@ -45,9 +45,9 @@ def fit(
 
 def test_the_papers_recipe_is_the_default() -> None:
     defaults = {name: option.default for name, option in inspect.signature(PDD).parameters.items()}
-    assert defaults["teachers"] == ("wide_resnet50_2.racm_in1k", "vmamba_tiny")
+    assert (defaults["backbone"], defaults["second_backbone"]) == ("wide_resnet50_2.racm_in1k", "vmamba_tiny")
     assert (defaults["objective"], defaults["share_students"], defaults["priors"]) == ("paper", True, True)
-    assert (defaults["tau_low"], defaults["tau_high"], defaults["lr"]) == (0.75, 0.30, 2e-3)
+    assert (defaults["shallow_similarity"], defaults["deep_similarity"], defaults["lr"]) == (0.75, 0.30, 2e-3)
     assert (defaults["kr_weight"], defaults["mse_weight"], defaults["cosine_weight"]) == (0.02, 0.02, 0.05)
     assert (defaults["div_weight"], defaults["image_size"], defaults["max_epochs"]) == (0.5, 256, None)
 
@@ -68,9 +68,8 @@ def test_the_rate_falls_to_a_tenth_in_forty_epochs() -> None:
 
 def test_arguments_may_come_from_yaml() -> None:
     """The benchmark hands over OmegaConf's lists, which a safely loaded checkpoint cannot hold."""
-    options = OmegaConf.create({"teachers": ["resnet18"], "image_size": [64, 96], "pre_trained": [False]})
+    options = OmegaConf.create({"image_size": [64, 96], "pre_trained": [False]})
     model = PDD(**{**SLIM, **{name: options[name] for name in options}}, max_epochs=3)
-    assert type(model.hparams["teachers"]) is list
     assert model.hparams["pre_trained"] == [False]
     assert model.hparams["image_size"] == model.input_size == (64, 96)
     assert model.trainer_arguments["max_epochs"] == 3
@@ -79,12 +78,11 @@ def test_arguments_may_come_from_yaml() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("teachers", ["vmamba_tiny"], "resnet18"),
-        ("teachers", [], "resnet18"),
-        ("teachers", ["resnet18", "vmamba_tiny", "resnet34"], "second teacher"),
-        ("teachers", ["resnet18", "vmamba_large"], "vmamba_tiny"),
-        ("teachers", ["resnet19"], "resnet18"),
-        ("teachers", ["densenet121"], "wide_resnet50_2"),
+        ("backbone", "vmamba_tiny", "as second_backbone"),
+        ("backbone", "resnet19", "resnet18"),
+        ("backbone", "vit_small_patch16_224", "convnext_tiny"),
+        ("second_backbone", "vmamba_large", "vmamba_tiny"),
+        ("second_backbone", "vit_small_patch16_224", "strides"),
         ("pre_trained", ["a.pth", "b.pth"], r"each of the teachers \['resnet18'\]"),
         ("image_size", 100, "multiples of 32"),
         ("image_size", (64, 70), "multiples of 32"),
@@ -181,9 +179,7 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize(
-    ("option", "value"), [("teachers", ["resnet18"]), ("share_students", False), ("priors", False)]
-)
+@pytest.mark.parametrize(("option", "value"), [("second_backbone", None), ("share_students", False), ("priors", False)])
 def test_a_checkpoint_of_another_kind_is_refused(option: str, value: Any, pdd_checkpoint: Path) -> None:
     checkpoint = torch.load(pdd_checkpoint, weights_only=True)
     model = PDD(**{**TINY, "visualizer": False, option: value})
@@ -194,4 +190,26 @@ def test_a_checkpoint_of_another_kind_is_refused(option: str, value: Any, pdd_ch
 def test_arguments_of_the_checkpoint_come_back(pdd_checkpoint: Path) -> None:
     model = PDD.load_from_checkpoint(pdd_checkpoint, map_location="cpu")
     assert model.input_size == (64, 64)
-    assert model.hparams["teachers"] == ["resnet18", "vmamba_atto"]
+    assert (model.hparams["backbone"], model.hparams["second_backbone"]) == ("resnet18", "vmamba_atto")
+
+
+def test_names_of_earlier_releases_still_work(caplog: pytest.LogCaptureFixture) -> None:
+    names = {"backbone", "second_backbone"}
+    given = {name: value for name, value in TINY.items() if name not in names}
+    model = PDD(**given, teachers=["resnet18", "vmamba_atto"], tau_low=0.5, tau_high=0.2)
+    assert "use backbone and second_backbone" in caplog.text
+    assert {name: model.hparams[name] for name in names} == {name: TINY[name] for name in names}
+    assert (model.loss.tau_low, model.loss.tau_high) == (0.5, 0.2)
+    assert model.hparams["teachers"] is model.hparams["tau_low"] is None
+
+
+def test_a_second_teacher_is_normalised_by_its_own_statistics() -> None:
+    model = PDD(**{**TINY, "second_backbone": "tf_efficientnet_lite0", "visualizer": False}).eval()
+    first, second = model.model.teachers.networks
+    images = torch.rand(2, 3, 64, 64)
+    seen = model.model.teachers(model.pre_processor(images))
+    imagenet = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    for level, expected in zip(seen[0], first((images - imagenet[0]) / imagenet[1]), strict=True):
+        torch.testing.assert_close(level, expected, atol=1e-4, rtol=1e-4)
+    for level, expected in zip(seen[1], second((images - 0.5) / 0.5), strict=True):
+        torch.testing.assert_close(level, expected, atol=1e-4, rtol=1e-3)

@@ -12,14 +12,14 @@ from anomalib_fsad import SCRD4AD
 from anomalib_fsad.models.components.checkpoint import convert
 from anomalib_fsad.models.scrd4ad import from_authors
 from tests.parity.golden import golden_state
-from tests.parity.scrd4ad import check, reference_shapes
+from tests.parity.scrd4ad import authors_shapes, check
 
 FIGURES = Path(__file__).parents[3] / "parity" / "figures"
 
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, Tensor]:
-    return golden_state(reference_shapes("resnet18"))
+    return golden_state(authors_shapes("resnet18"))
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,26 @@ def test_four_walks_one_by_one():
         for step, (i, j) in enumerate(walk):
             expected[:, i, j] += y[..., step]
     torch.testing.assert_close(layer.scan(x), expected, atol=1e-5, rtol=1e-4)
+    with torch.no_grad():
+        torch.testing.assert_close(layer.scan(x), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_layer_has_gradients():
+    layer = SS2D(4, states=3)
+    layer(torch.randn(1, 4, 3, 4)).sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in layer.parameters())
+
+
+def test_autocast_leaves_the_scan_in_float32():
+    """Under bfloat16 only what enters the scan is rounded: the layer stays as near as its products are."""
+    torch.manual_seed(0)
+    layer, x = SS2D(16), torch.randn(1, 16, 16, 32)
+    with torch.no_grad():
+        expected = layer.scan(x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            actual = layer.scan(x)
+    assert actual.dtype == torch.float32
+    assert (actual - expected).abs().max() < 0.02 * expected.abs().max()
 
 
 def test_names_and_shapes_of_the_release():

@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from anomalib_fsad.models.vmamba.scan import default_chunk, least_steps, scan_chunked, scan_plain, selective_scan
+from anomalib_fsad.models.vmamba.scan import least_steps, scan_chunked, scan_plain, selective_scan
+from anomalib_fsad.models.vmamba.scan_tiled import Tiling, scan_tiled
 from tests.parity import selective_scan as golden_scan
 
 FIGURES = Path(__file__).parents[3] / "parity/figures/selective_scan.json"
@@ -20,6 +21,7 @@ lengths = st.one_of(
 )
 chunks = st.one_of(st.none(), st.integers(1, 150))
 seeds = st.integers(0, 2**31)
+tilings = st.one_of(st.none(), st.builds(Tiling, st.integers(1, 5), st.integers(1, 6), st.integers(1, 40)))
 
 
 def problem(seed: int, length: int, low: float = 1e-6, high: float = 50.0) -> list[Tensor]:
@@ -50,12 +52,24 @@ def test_chunked_is_plain_for_any_length_and_chunk(seed, length, chunk):
     assert_same(scan_chunked(*inputs, chunk=chunk), scan_plain(*inputs))
 
 
+@given(seeds, lengths, tilings)
+@example(0, 4096, None)
+@example(1, 4096, Tiling(rows=3, lanes=4, steps=5))
+@example(2, 7, Tiling(rows=4, lanes=3, steps=9))
+@settings(max_examples=40, deadline=None)
+def test_tiled_is_plain_for_any_length_and_tiling(seed, length, tiling):
+    inputs = problem(seed, length)
+    assert_same(scan_tiled(*inputs, tiling=tiling), scan_plain(*inputs))
+
+
 @pytest.mark.parametrize("delta", [1e-6, 1e-3, 1.0, 50.0])
 def test_no_delta_overflows(delta):
     u, _, A, B, C = problem(3, 257)
     deltas = torch.full_like(u, delta)
     for chunk in (None, 1, 16, 257):
         assert_same(scan_chunked(u, deltas, 100 * A, B, C, chunk), scan_plain(u, deltas, 100 * A, B, C))
+    for tiling in (None, Tiling(1, 1, 8), Tiling(2, 4, 16), Tiling(4, 257, 1)):
+        assert_same(scan_tiled(u, deltas, 100 * A, B, C, tiling), scan_plain(u, deltas, 100 * A, B, C))
 
 
 @given(seeds, lengths, chunks, st.floats(-4, 4), st.floats(-4, 4))
@@ -68,16 +82,27 @@ def test_linear_in_u(seed, length, chunk, a, b):
     assert_same(both, apart)
 
 
-@given(seeds, st.integers(2, 150), chunks, st.data())
+@given(seeds, lengths, tilings, st.floats(-4, 4), st.floats(-4, 4))
 @settings(max_examples=20, deadline=None)
-def test_what_was_is_not_changed_by_what_comes(seed, length, chunk, data):
+def test_tiled_is_linear_in_u(seed, length, tiling, a, b):
+    u, delta, A, B, C = problem(seed, length)
+    v = torch.randn_like(u)
+    both = scan_tiled(a * u + b * v, delta, A, B, C, tiling)
+    apart = a * scan_tiled(u, delta, A, B, C, tiling) + b * scan_tiled(v, delta, A, B, C, tiling)
+    assert_same(both, apart)
+
+
+@given(seeds, st.integers(2, 150), chunks, tilings, st.data())
+@settings(max_examples=20, deadline=None)
+def test_what_was_is_not_changed_by_what_comes(seed, length, chunk, tiling, data):
     u, delta, A, B, C = problem(seed, length, low=1e-2, high=1.0)
     t = data.draw(st.integers(1, length - 1))
     changed = u.clone()
     changed[..., t] += 1
-    before, after = scan_chunked(u, delta, A, B, C, chunk), scan_chunked(changed, delta, A, B, C, chunk)
-    assert torch.equal(before[..., :t], after[..., :t])
-    assert not torch.equal(before[..., t], after[..., t])
+    for scan, how in ((scan_chunked, chunk), (scan_tiled, tiling)):
+        before, after = scan(u, delta, A, B, C, how), scan(changed, delta, A, B, C, how)
+        assert torch.equal(before[..., :t], after[..., :t])
+        assert not torch.equal(before[..., t], after[..., t])
 
 
 @pytest.mark.parametrize("length", [1, 37, 256])
@@ -115,13 +140,26 @@ def test_reference_figures(case):
     assert report.passed, "\n".join(report.lines())
 
 
-def test_images_of_a_batch_do_not_touch():
+@pytest.mark.parametrize("scan", [scan_chunked, scan_tiled])
+def test_images_of_a_batch_do_not_touch(scan):
     u, delta, A, B, C = problem(7, 90)
-    alone = torch.cat([scan_chunked(u[i : i + 1], delta[i : i + 1], A, B[i : i + 1], C[i : i + 1]) for i in (0, 1)])
-    assert_same(scan_chunked(u, delta, A, B, C), alone)
+    alone = torch.cat([scan(u[i : i + 1], delta[i : i + 1], A, B[i : i + 1], C[i : i + 1]) for i in (0, 1)])
+    assert_same(scan(u, delta, A, B, C), alone)
 
 
-@given(st.integers(1, 16), st.integers(1, 2048), st.integers(1, 5000))
-def test_default_chunk_is_a_chunk(batch, channels, length):
-    assert default_chunk(batch, 4, channels, 16, length) >= 1
-    assert 1 <= least_steps(length) <= math.sqrt(length) / 2 + 1
+def test_gradients_are_those_of_the_loop():
+    inputs = [tensor.requires_grad_() for tensor in problem(8, 20)]
+    expected = torch.autograd.grad(
+        scan_plain(inputs[0], torch.nn.functional.softplus(inputs[1]), *inputs[2:]).sum(), inputs
+    )
+    for actual, gradient in zip(torch.autograd.grad(selective_scan(*inputs).sum(), inputs), expected, strict=True):
+        assert_same(actual, gradient)
+
+
+@given(st.integers(1, 64), st.integers(1, 200_000), st.integers(1, 5000))
+def test_a_tile_fits_what_there_is(rows, states, length):
+    tiling = Tiling.of(rows, states, length)
+    assert min(tiling) >= 1
+    assert tiling.rows <= rows
+    assert tiling.lanes * tiling.steps <= length
+    assert least_steps(length) <= math.sqrt(length) / 2 + 1

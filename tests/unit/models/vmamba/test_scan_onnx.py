@@ -10,10 +10,23 @@ import torch
 from torch import nn
 
 from anomalib_fsad.models.vmamba.scan import scan_plain, selective_scan
-from anomalib_fsad.models.vmamba.scan_export import onnx_translations
+from anomalib_fsad.models.vmamba.scan_export import onnx_translations, softplus
+from anomalib_fsad.models.vmamba.ss2d import SS2D
 from tests.unit.models.vmamba.test_scan import problem
 
 LENGTH = 33
+
+
+class Layers(nn.Module):
+    """SS2D on planes whose positions are, and are not, a multiple of the loop's steps."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = SS2D(8, states=4)
+
+    def forward(self, even, odd):
+        return self.layer(even), self.layer(odd)
 
 
 class Scan(nn.Module):
@@ -56,3 +69,39 @@ def test_it_computes_the_plain_scan(exported, batch, low, high):
     network = openvino.compile_model(exported, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for actual in (session.run(None, given)[0], network(given)[0]):
         assert np.abs(actual - expected).max() <= 1e-5 * (1 + np.abs(expected).max())
+
+
+def test_the_exported_softplus_is_exact():
+    x = torch.cat([torch.linspace(-30, 100, 20_001), torch.tensor([0.0, -15.9, -16.0, 1e4])])
+    expected = torch.nn.functional.softplus(x.double())
+    assert ((softplus(x) - expected).abs() <= 3e-7 * expected + 1e-7 * (x < -15)).all()
+
+
+@pytest.fixture(scope="module")
+def exported_layers(tmp_path_factory):
+    path = tmp_path_factory.mktemp("layers") / "layers.onnx"
+    batch = torch.export.Dim("batch")
+    torch.onnx.export(
+        Layers().eval(),
+        (torch.randn(2, 4, 4, 8), torch.randn(2, 3, 5, 8)),
+        path,
+        dynamo=True,
+        opset_version=18,
+        custom_translation_table=onnx_translations(),
+        dynamic_shapes=({0: batch}, {0: batch}),
+        external_data=False,
+    )
+    return path
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_layer_walks_as_in_eager(exported_layers, batch):
+    planes = [torch.randn(batch, 4, 4, 8), torch.randn(batch, 3, 5, 8)]
+    expected = [plane.detach().numpy() for plane in Layers().eval()(*planes)]
+    session = onnxruntime.InferenceSession(exported_layers)
+    names = [given.name for given in session.get_inputs()]
+    given = {name: plane.numpy() for name, plane in zip(names, planes, strict=True)}
+    network = openvino.compile_model(exported_layers, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for outputs in (session.run(None, given), list(network(given).values())):
+        for actual, plane in zip(outputs, expected, strict=True):
+            assert np.abs(actual - plane).max() <= 1e-5

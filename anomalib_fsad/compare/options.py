@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Command-line options that choose cells, the same for every command that runs some."""
+
+import argparse
+from pathlib import Path
+
+import yaml
+
+from anomalib_fsad.compare.cells import EVALUATIONS, VALIDATION, Overrides
+
+
+def add_file_options(parser: argparse.ArgumentParser) -> None:
+    """Benchmark files, and what is put in place of their values."""
+    add = parser.add_argument
+    add("configs", nargs="+", type=Path, help="benchmark files of anomalib's form")
+    add("--models", nargs="+", metavar="MODEL", help="names of models, ours or anomalib's, in place of the files'")
+    add(
+        "--evaluation",
+        nargs="+",
+        choices=list(EVALUATIONS),
+        default=["held_out"],
+        help="how threshold and checkpoint are chosen",
+    )
+    add_cell_options(parser)
+
+
+def add_cell_options(parser: argparse.ArgumentParser) -> None:
+    """What all models of a comparison share."""
+    add = parser.add_argument
+    add("--root", help="folder of the data sets")
+    add("--targets", "--target", nargs="+", help="categories to test on")
+    add("--k_shot", nargs="+", type=int, help="numbers of support images")
+    add("--seeds", nargs="+", type=int, help="of weights, training and the choice of the support images")
+    add("--backbone", help="the teacher, the same for every model that has one")
+    add(
+        "--pre_trained",
+        "--pre-trained",
+        type=pre_trained,
+        default=False,
+        metavar="false|true|PATH",
+        help="the teacher's weights, the same for every model: untrained, those of an installed package or of the hub, "
+        "or a weight file, or a folder with one for each backbone (default: %(default)s)",
+    )
+    add("--image_size", type=int, help="pixels along a side, the same for every model")
+    add("--max_epochs", type=int, help="for every model that trains; by default a model's own, or anomalib's")
+    add("--set", nargs="*", default=[], metavar="data.OPTION=VALUE", help="any other argument of the data or the model")
+
+
+def pre_trained(given: str) -> bool | Path:
+    """``true``, ``false``, or a path that exists.
+
+    Example:
+        >>> pre_trained("true")
+        True
+    """
+    words = {"true": True, "false": False}
+    if given.lower() in words:
+        return words[given.lower()]
+    if not Path(given).exists():
+        msg = f"{given!r} is neither true nor false, and no such file or folder exists"
+        raise argparse.ArgumentTypeError(msg)
+    return Path(given)
+
+
+def overrides(options: argparse.Namespace, threshold: str = VALIDATION) -> Overrides:
+    """What the command line puts in place of the files' values.
+
+    Args:
+        options: of the command line.
+        threshold: what it is from.
+
+    Raises:
+        ValueError: for a ``--set`` that is of neither the data nor the model.
+    """
+    from anomalib_fsad.compare.building import Teachers
+
+    given = dict(option.partition("=")[::2] for option in options.set)
+    wrong = [name for name in given if name.partition(".")[0] not in {"data", "model"}]
+    if wrong:
+        msg = f"--set {wrong[0]}: write data.<argument>=<value> or model.<argument>=<value>."
+        raise ValueError(msg)
+    return Overrides(
+        models=options.models,
+        root=options.root,
+        targets=options.targets,
+        k_shots=options.k_shot,
+        seeds=options.seeds,
+        evaluations=getattr(options, "evaluation", ("held_out",)),
+        weights=Teachers(options.pre_trained, Path()).name,
+        backbone=options.backbone,
+        image_size=options.image_size,
+        max_epochs=options.max_epochs,
+        threshold=threshold,
+        options={name: yaml.safe_load(value) for name, value in given.items()},
+    )

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""By what images are judged: which threshold, where it comes from, and how far it can be trusted."""
+
+from typing import NamedTuple
+
+from anomalib_fsad.deploy.bundle import Metadata
+from anomalib_fsad.deploy.enrolment import Enrolment
+
+
+class Judgement(NamedTuple):
+    """The threshold that labels follow.
+
+    Attributes:
+        threshold: on raw scores; ``None`` where there are no labels.
+        source: where it comes from, in words.
+        caution: what to know before relying on it, in words.
+        warning: whether that is reason not to rely on it at all.
+        map_scale: the value of a raw map that heat maps show as the threshold.
+    """
+
+    threshold: float | None
+    source: str
+    caution: str
+    warning: bool
+    map_scale: float
+
+
+def judgement(metadata: Metadata, enrolment: Enrolment) -> Judgement:
+    """How the images of an enrolment are judged: by its own threshold, else by the checkpoint's, else not."""
+    peak = float(enrolment.normal_peaks.max(initial=0.0))
+    own, count = enrolment.threshold, len(enrolment)
+    if own is not None and enrolment.map_threshold is not None:
+        source = f"leave-one-out of {count} normal images, {own.target_fpr:.3g} of normals above it ({own.method})"
+        return Judgement(own.value, source, own.limits, False, enrolment.map_threshold.value)
+    threshold, scale = metadata.threshold("image"), peak or metadata.threshold("pixel") or 1.0
+    if threshold is None:
+        caution = "scores are raw and nothing is labelled; a target false-positive rate sets a threshold"
+        return Judgement(None, "none", caution, False, scale)
+    scores = enrolment.normal_scores
+    above = int((scores > threshold).sum())
+    caution = "it was found on the data of the checkpoint's validation"
+    if above:
+        caution += (
+            f"; {above} of the {count} normal images lie above it by their leave-one-out scores ({scores.min():.4g} to "
+            f"{scores.max():.4g}), so healthy images will be called anomalous: set one by these images (--target-fpr)"
+        )
+    return Judgement(threshold, "checkpoint", caution, above > 0, scale)

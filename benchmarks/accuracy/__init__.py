@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How good the models are: ``python -m benchmarks.accuracy --help``."""

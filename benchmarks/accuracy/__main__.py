@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m benchmarks.accuracy NAME``."""
+
+import sys
+from importlib import import_module
+
+from benchmarks.command import chosen
+
+SUBJECTS = {
+    "run": "run benchmark files as cells that survive interruption",
+    "report": "finished cells -> tables and plots",
+    "leaks": "what blurring across a batch, and scoring one image in ten, are worth",
+    "threshold": "how well a threshold from K normals keeps its false-positive rate",
+}
+
+if __name__ == "__main__":
+    name, rest = chosen("accuracy", SUBJECTS, sys.argv[1:])
+    sys.exit(import_module(f"benchmarks.accuracy.{name}").main(rest) or 0)
