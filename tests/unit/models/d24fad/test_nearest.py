@@ -44,7 +44,7 @@ def test_a_coreset_covers_better_than_the_first_rows(chance):
 
 
 def test_a_coreset_of_copies_takes_each_row_once():
-    assert sorted(farthest_rows(torch.ones(6, 3), 4).tolist()) == sorted(set(farthest_rows(torch.ones(6, 3), 4).tolist()))
+    assert len(farthest_rows(torch.ones(6, 3), 4).unique()) == 4
 
 
 def test_a_bank_is_bounded_and_knows_where_its_patches_are_from(chance):
