@@ -67,8 +67,8 @@ def export(
     model = source if isinstance(source, D24FAD) else D24FAD.load_from_checkpoint(source, map_location="cpu")
     if isinstance(model.model, NearestModel):
         msg = (
-            "A bundle compares place by place (matching=aligned), and this model was trained with matching=nearest. Its "
-            "bank of patches is in the files of: anomalib export --export_type openvino --ckpt_path CKPT."
+            "A bundle compares place by place (matching=aligned), and this model has matching=nearest. Its bank of "
+            "patches is in the files of: anomalib export --export_type openvino --ckpt_path CKPT."
         )
         raise ValueError(msg)
     encoder = Encoder(model)
