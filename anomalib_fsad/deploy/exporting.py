@@ -30,6 +30,7 @@ from anomalib_fsad.deploy.bundle import (
 from anomalib_fsad.deploy.graphs import Encoder, Scorer
 from anomalib_fsad.models.components.export import ONNX_OPSET
 from anomalib_fsad.models.d24fad.lightning_model import D24FAD
+from anomalib_fsad.models.d24fad.nearest_model import NearestModel
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,12 @@ def export(
         msg = f"formats={list(formats)} must be one or both of {list(SUFFIXES)}."
         raise ValueError(msg)
     model = source if isinstance(source, D24FAD) else D24FAD.load_from_checkpoint(source, map_location="cpu")
+    if isinstance(model.model, NearestModel):
+        msg = (
+            "A bundle compares place by place (matching=aligned), and this model has matching=nearest. Its bank of "
+            "patches is in the files of: anomalib export --export_type openvino --ckpt_path CKPT."
+        )
+        raise ValueError(msg)
     encoder = Encoder(model)
     size, maps = _probe(encoder)
     scorer = Scorer(model, size)

@@ -17,7 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ImageScore = Literal["max", "mean"]
+ImageScore = Literal["max", "mean", "top1p", "top10p"]
+"""``top1p`` and ``top10p`` are the mean of the highest hundredth and tenth of the map."""
+
+TOP_SHARES = {"top1p": 0.01, "top10p": 0.1}
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -115,8 +118,19 @@ def gaussian_blur(maps: Tensor, sigma: float = 4.0) -> Tensor:
 
 @in_float32
 def image_score(maps: Tensor, how: ImageScore) -> Tensor:
-    """The score of each image: the ``max`` or the ``mean`` of its map, B x 1 x H x W -> B."""
-    return maps.amax(dim=(1, 2, 3)) if how == "max" else maps.mean(dim=(1, 2, 3))
+    """The score of each image by its map, B x 1 x H x W -> B; see ``ImageScore``.
+
+    Example:
+        >>> import torch
+        >>> image_score(torch.arange(100.0).view(1, 1, 10, 10), "top10p").item()
+        94.5
+    """
+    if how == "max":
+        return maps.amax(dim=(1, 2, 3))
+    if how == "mean":
+        return maps.mean(dim=(1, 2, 3))
+    count = max(1, int(maps.shape[-2] * maps.shape[-1] * TOP_SHARES[how]))
+    return maps.flatten(1).topk(count).values.mean(dim=1)
 
 
 def _half_squared_difference(a: Tensor, b: Tensor) -> Tensor:

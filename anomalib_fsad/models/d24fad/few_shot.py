@@ -5,7 +5,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from anomalib.pre_processing import PreProcessor
@@ -13,6 +13,8 @@ from torch import Tensor
 
 from anomalib_fsad.deploy.threshold import MINIMUM, threshold_from_normals
 from anomalib_fsad.models.components import Detector, SteadyPostProcessor
+from anomalib_fsad.models.d24fad.nearest_model import NearestModel
+from anomalib_fsad.models.d24fad.patch_bank import Bank
 from anomalib_fsad.models.d24fad.support import SupportMaps
 from anomalib_fsad.models.d24fad.support_source import datamodule_support, folder_support, training_support
 from anomalib_fsad.models.d24fad.torch_model import D24FADModel
@@ -40,7 +42,7 @@ class FewShotDetector(Detector):
     few_shot_source: str | Path | None
     threshold: str
     target_fpr: float
-    _remembered: dict[str, SupportMaps]
+    _remembered: dict[str, SupportMaps | Bank]
 
     # Finding it ------------------------------------------------------------------------------------------------------
 
@@ -142,21 +144,30 @@ class FewShotDetector(Detector):
             return support
         return transform(support.flatten(0, 1)).unflatten(0, support.shape[:2])
 
-    def _described(self, support: Tensor) -> SupportMaps:
-        """The maps of each query's own supports, B x K x 3 x H x W; a support that comes again is not encoded again."""
+    def _described(self, support: Tensor) -> SupportMaps | list[Bank]:
+        """What each query's own supports, B x K x 3 x H x W, are compared by; those that come again are remembered."""
         keys = [hashlib.blake2b(images.cpu().numpy().tobytes(), digest_size=16).hexdigest() for images in support]
         fresh = {key: place for place, key in enumerate(keys) if key not in self._remembered}
         if fresh:
             if len(self._remembered) > REMEMBERED:
                 self._remembered = {}
                 fresh = {key: place for place, key in enumerate(keys)}
-            maps = self.model.describe(self._prepared(support[list(fresh.values())]))
-            for row, key in enumerate(fresh):
-                self._remembered[key] = SupportMaps([m[row] for m in maps.keys], [m[row] for m in maps.values])
+            described = self._describe(self._prepared(support[list(fresh.values())]))
+            self._remembered.update(zip(fresh, described, strict=True))
         each = [self._remembered[key] for key in keys]
+        if isinstance(self.model, NearestModel):
+            return cast("list[Bank]", each)
         return SupportMaps(
             *([torch.stack(scale) for scale in zip(*kind, strict=True)] for kind in zip(*each, strict=True))
         )
+
+    def _describe(self, support: Tensor) -> list[SupportMaps] | list[Bank]:
+        """Several supports, B x K x 3 x H x W."""
+        if isinstance(self.model, NearestModel):
+            return [self.model.bank(images) for images in support]
+        maps = self.model.describe(support)
+        rows = range(len(support))
+        return [SupportMaps([m[row] for m in maps.keys], [m[row] for m in maps.values]) for row in rows]
 
     def _set_threshold(self) -> None:
         """A threshold for the target from its own normal images: each is scored by the other K - 1."""

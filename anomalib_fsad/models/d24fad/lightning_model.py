@@ -4,7 +4,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from anomalib.data import Batch
 from anomalib.metrics.evaluator import Evaluator
@@ -16,10 +16,14 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 
 from anomalib_fsad.deploy.threshold import check_target
 from anomalib_fsad.models.components import ImageScore, Recipe, check_choice, checked_size, seeded
+from anomalib_fsad.models.components.anomaly_map import TOP_SHARES
 from anomalib_fsad.models.components.detector import pre_processor_for
 from anomalib_fsad.models.components.pyramid import RESNETS, architecture
 from anomalib_fsad.models.d24fad.few_shot import FewShotDetector
 from anomalib_fsad.models.d24fad.loss import D24FADLoss
+from anomalib_fsad.models.d24fad.nearest import SPACES, Space
+from anomalib_fsad.models.d24fad.nearest_model import NearestModel
+from anomalib_fsad.models.d24fad.patch_bank import Bank
 from anomalib_fsad.models.d24fad.support import SupportMaps
 from anomalib_fsad.models.d24fad.support_source import partners_in_batch
 from anomalib_fsad.models.d24fad.torch_model import D24FADModel, EpisodeMaps
@@ -49,7 +53,13 @@ class D24FAD(FewShotDetector, AnomalibModule):
         support_mode: in training, ``episode`` gives every query supports of its own, as the paper does; ``in_batch``
             takes the other images of the batch, about K + 1 times less work. A datamodule that gives no supports is
             always trained ``in_batch``.
-        image_score: the score of an image is the ``max`` or the ``mean`` of its map.
+        matching: ``aligned`` compares place by place with a blend of the supports, as the paper does; ``nearest``
+            compares each patch with the nearest of all supports. The three options below go with ``nearest``.
+        spaces: where patches are taken from: any of ``student``, ``teacher`` and ``residual``, their difference.
+        augment_support: show each support six times: mirrored, turned by 10 degrees, a tenth smaller and larger.
+        calibrate: bring the levels to one scale, by the distances of the supports among one another.
+        image_score: the score of an image is the ``max`` or the ``mean`` of its map, or that of its highest hundredth
+            or tenth (``top1p``, ``top10p``).
         threshold: ``support`` sets it by the K normal images, each scored by the others; ``validation`` by the
             validation images, which are of other tasks.
         target_fpr: the share of normal images of the new task that may exceed the threshold of ``support``.
@@ -68,7 +78,7 @@ class D24FAD(FewShotDetector, AnomalibModule):
         'one_class'
     """
 
-    architecture = ("backbone", "image_score")
+    architecture = ("backbone", "image_score", "matching", "spaces", "augment_support", "calibrate")
     recipe = Recipe(70)
     default_size = 128
 
@@ -81,6 +91,10 @@ class D24FAD(FewShotDetector, AnomalibModule):
         normalize: bool | None = None,
         tsd_weight: float = 0.1,
         support_mode: Literal["episode", "in_batch"] = "episode",
+        matching: Literal["aligned", "nearest"] = "aligned",
+        spaces: Sequence[Space] = ("student",),
+        augment_support: bool = False,
+        calibrate: bool = False,
         image_score: ImageScore = "max",
         threshold: Literal["support", "validation"] = "support",
         target_fpr: float = 0.05,
@@ -96,7 +110,10 @@ class D24FAD(FewShotDetector, AnomalibModule):
         # Plain data before super().__init__, which stores these very names as the hyper-parameters.
         image_size = checked_size(image_size)
         check_choice("support_mode", support_mode, ("episode", "in_batch"))
-        check_choice("image_score", image_score, ("max", "mean"))
+        check_choice("image_score", image_score, ("max", "mean", *TOP_SHARES))
+        check_choice("matching", matching, ("aligned", "nearest"))
+        spaces = [cast("Space", space) for space in spaces]
+        check_spaces(matching, spaces, augment_support=augment_support, calibrate=calibrate)
         check_choice("threshold", threshold, ("support", "validation"))
         check_target(target_fpr)
         if k_shot is not None and k_shot < 1:
@@ -119,9 +136,20 @@ class D24FAD(FewShotDetector, AnomalibModule):
         self.support_mode = support_mode
         self.threshold = threshold
         self.target_fpr = target_fpr
-        self._remembered: dict[str, SupportMaps] = {}
+        self._remembered: dict[str, SupportMaps | Bank] = {}
         with seeded(seed):
-            self.model: D24FADModel = D24FADModel(backbone, pre_trained, image_score)
+            self.model: D24FADModel = (
+                D24FADModel(backbone, pre_trained, image_score)
+                if matching == "aligned"
+                else NearestModel(
+                    backbone,
+                    pre_trained,
+                    image_score,
+                    spaces=spaces,
+                    augment_support=augment_support,
+                    calibrate=calibrate,
+                )
+            )
         self.loss = D24FADLoss(tsd_weight)
 
     def distil(self, batch: Batch) -> EpisodeMaps:
@@ -165,12 +193,14 @@ class D24FAD(FewShotDetector, AnomalibModule):
         del batch_idx, dataloader_idx
         return self._explained(batch)
 
-    def _explained(self, batch: Batch, support: SupportMaps | None = None) -> Batch:
-        predictions, weights = self.model.explain(batch.image, support)
+    def _explained(self, batch: Batch, support: SupportMaps | list[Bank] | None = None) -> Batch:
+        predictions, weights, patch = self.model.explain(batch.image, support)
         batch.update(**predictions._asdict())
         # Beside anomalib's own fields: what each of the K supports counted, by scale and on average.
         batch.support_weights_by_scale = weights  # B x S x K
         batch.support_weights = weights.mean(dim=1)  # B x K
+        if patch is not None:
+            batch.nearest_support, batch.nearest_box = patch  # B, B x 4
         return batch
 
     @classmethod
@@ -182,6 +212,19 @@ class D24FAD(FewShotDetector, AnomalibModule):
     def configure_visualizer(cls) -> D24FADVisualizer:
         """Pictures with the support images and their weights."""
         return D24FADVisualizer()
+
+
+def check_spaces(matching: str, spaces: Sequence[str], *, augment_support: bool, calibrate: bool) -> None:
+    """Refuse spaces that are none, and options that have no say."""
+    if not spaces or len(set(spaces)) < len(spaces) or not set(spaces) <= set(SPACES):
+        msg = f"spaces={list(spaces)} must be one or more of {list(SPACES)}, each once."
+        raise ValueError(msg)
+    if matching == "aligned" and (list(spaces) != ["student"] or augment_support or calibrate):
+        msg = (
+            f"spaces={list(spaces)}, augment_support={augment_support} and calibrate={calibrate} go with "
+            "matching=nearest; matching=aligned compares the student's maps as they are. Pass --model.matching nearest."
+        )
+        raise ValueError(msg)
 
 
 def tell_lonely(categories: Sequence[str]) -> None:

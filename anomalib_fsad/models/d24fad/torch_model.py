@@ -20,6 +20,7 @@ from anomalib_fsad.models.components import (
     student_of,
     summed_map,
 )
+from anomalib_fsad.models.d24fad.explanation import NearestPatch
 from anomalib_fsad.models.d24fad.learn_to_weight import LearnToWeight, weigh_partners, weigh_support
 from anomalib_fsad.models.d24fad.support import SupportMaps, SupportSet
 
@@ -37,6 +38,7 @@ class Explained(NamedTuple):
 
     predictions: InferenceBatch
     support_weights: Tensor  # B x S x K
+    nearest: NearestPatch | None = None  # with matching=nearest
 
 
 class D24FADModel(nn.Module):
@@ -150,7 +152,7 @@ class D24FADModel(nn.Module):
             check_images(images, "D24FAD")
             student = self.decode(self.teacher(images)[-1])
             if support is None:
-                self._check_support(student[0])
+                self._check_support(images)
                 support = self.support.maps
             scales = zip(student, support.keys, support.values, strict=True)
             blended = [weigh_support(q, k, v) for q, k, v in scales]
@@ -161,6 +163,10 @@ class D24FADModel(nn.Module):
     def verdict(self, student: Sequence[Tensor], support: Sequence[Tensor], size: Sequence[int]) -> InferenceBatch:
         """Where and how far an image's maps are from its blended support's, B x C x h x w for each scale."""
         distances = [pixel_cosine_distance(s, v) for s, v in zip(student, support, strict=True)]
+        return self.scored(distances, size)
+
+    def scored(self, distances: Sequence[Tensor], size: Sequence[int]) -> InferenceBatch:
+        """One map and its score: the sum of B x 1 x h x w distances for each scale."""
         anomaly_map = gaussian_blur(summed_map(distances, size), self.sigma)
         return InferenceBatch(pred_score=image_score(anomaly_map, self.image_score), anomaly_map=anomaly_map)
 
@@ -180,17 +186,17 @@ class D24FADModel(nn.Module):
             verdicts.append(self.verdict(query, [weigh_support(q, k[rest], v[rest])[0] for q, k, v in scales], size))
         return verdicts
 
-    def _check_support(self, query: Tensor) -> None:
+    def _check_support(self, images: Tensor) -> None:
         if len(self.support) == 0:
             msg = (
                 "D24FAD has no support set to compare with. Fit it, load a checkpoint, or pass "
                 "few_shot_source=path/to/folder with k_shot normal images."
             )
             raise ValueError(msg)
-        stored = self.support.maps.values[0].shape[-2:]
-        if not torch.compiler.is_compiling() and stored != query.shape[-2:]:
+        stored = self.support.images.shape[-2:]
+        if not torch.compiler.is_compiling() and stored != images.shape[-2:]:
             msg = (
-                f"The support set was encoded at another size (maps of {tuple(stored)}) than these images "
-                f"({tuple(query.shape[-2:])}): keep the model's pre-processor, or set the support set anew."
+                f"The support set was encoded at another size {tuple(stored)} than these images "
+                f"{tuple(images.shape[-2:])}: keep the model's pre-processor, or set the support set anew."
             )
             raise ValueError(msg)

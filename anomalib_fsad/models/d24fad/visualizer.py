@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CAPTION_HEIGHT = 18
 BAR_COLOR = (66, 165, 245)
+BOX_COLOR = (255, 214, 0)
 BACKGROUND = (24, 24, 27)
 
 
@@ -41,12 +42,14 @@ class D24FADVisualizer(ImageVisualizer):
         support = support_pictures(pl_module)
         weights: Sequence[Any] = getattr(batch, "support_weights", [None] * len(batch))
         datamodule = getattr(trainer, "datamodule", None)
-        for item, item_weights in zip(batch, weights, strict=True):
+        boxes = nearest_boxes(batch)
+        for item, item_weights, box in zip(batch, weights, boxes, strict=True):
             picture = self.visualize(item)
             if not isinstance(picture, Image.Image):
                 continue
             if item_weights is not None and len(item_weights) == len(support):
-                picture = with_support(picture, support, item_weights.tolist())
+                shown = support if box is None else with_box(support, *box)
+                picture = with_support(picture, shown, item_weights.tolist())
             picture.save(
                 generate_output_filename(
                     input_path=item.image_path or "",
@@ -68,6 +71,23 @@ def support_pictures(model: Any) -> list[Image.Image]:
             mean, std = torch.tensor(step.mean), torch.tensor(step.std)
             images = images * std[:, None, None] + mean[:, None, None]
     return [to_pil_image(image.clamp(0, 1)) for image in images]
+
+
+def nearest_boxes(batch: Any) -> list[tuple[int, list[float]] | None]:
+    """Which support has the patch nearest to each image's hottest place, and where; ``None`` with other matching."""
+    if getattr(batch, "nearest_box", None) is None:
+        return [None] * len(batch)
+    return list(zip(batch.nearest_support.tolist(), batch.nearest_box.tolist(), strict=True))
+
+
+def with_box(support: Sequence[Image.Image], place: int, box: Sequence[float]) -> list[Image.Image]:
+    """The support's pictures, one of them with a box: left, top, right, bottom as shares of its size."""
+    boxed = [picture.convert("RGB") for picture in support]
+    width, height = boxed[place].size
+    left, top, right, bottom = (round(share * side) for share, side in zip(box, (width, height) * 2, strict=True))
+    pen = ImageDraw.Draw(boxed[place])
+    pen.rectangle((left, top, min(right, width - 1), min(bottom, height - 1)), outline=BOX_COLOR, width=2)
+    return boxed
 
 
 def with_support(picture: Image.Image, support: Sequence[Image.Image], weights: Sequence[float]) -> Image.Image:

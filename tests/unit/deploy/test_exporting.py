@@ -159,3 +159,8 @@ def _normalising() -> PreProcessor:
 
     steps = [Resize((64, 64), antialias=True), Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])]
     return PreProcessor(Compose(steps))
+
+
+def test_a_bank_of_patches_goes_another_way(tmp_path):
+    with pytest.raises(ValueError, match="anomalib export --export_type openvino"):
+        export(small(matching="nearest"), tmp_path)

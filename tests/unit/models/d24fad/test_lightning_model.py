@@ -251,3 +251,16 @@ def test_seed_makes_the_weights_and_leaves_the_global_generator_alone():
 def test_max_epochs_is_passed_on_only_when_given():
     assert "max_epochs" not in small().trainer_arguments
     assert small(max_epochs=3).trainer_arguments["max_epochs"] == 3
+
+
+def test_nearest_patches_through_the_engine(toy_root, tmp_path):
+    model, data, run = small(matching="nearest", spaces=["teacher", "student"]), toy_folder(toy_root), engine(tmp_path)
+    run.fit(model=model, datamodule=data)
+    prediction = run.predict(model=model, datamodule=data)[0]
+    scores = [score for batch in run.predict(model=model, datamodule=data) for score in batch.pred_score.tolist()]
+    assert prediction.support_weights.shape[1] == 2
+    assert prediction.nearest_box.shape[1] == 4
+    assert model.post_processor.image_threshold > 0
+    saved = D24FAD.load_from_checkpoint(run.trainer.checkpoint_callback.best_model_path)
+    again = engine(tmp_path / "again").predict(model=saved, datamodule=toy_folder(toy_root))
+    torch.testing.assert_close(torch.tensor([s for b in again for s in b.pred_score.tolist()]), torch.tensor(scores))
