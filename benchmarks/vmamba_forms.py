@@ -71,7 +71,7 @@ def measure(size: int, options: argparse.Namespace) -> pd.DataFrame:
 
 
 def start(form: str, tree: Path, size: int, options: argparse.Namespace, folder: str) -> subprocess.Popen[str]:
-    """The process of one form; it answers when it is ready, so that only one of them loads at a time."""
+    """The process of one form; it answers when it is ready."""
     worker = "eager" if form == "earlier" else form
     command = [sys.executable, __file__, "--worker", worker, "--sizes", str(size), "--folder", folder]
     command += ["--batch", str(options.batch), "--threads", str(options.threads)]
@@ -111,7 +111,7 @@ def work(form: str, size: int, batch: int, threads: int, folder: Path) -> None:
     else:
         run = {"OpenVINO": openvino_form, "ONNX Runtime": onnxruntime_form}.get(form)
         if run:
-            path = folder / "network.onnx"
+            path = folder / f"{form}.onnx"
             facts = exported(network, images, path)
             began = time.perf_counter()
             exported_run = run(path, threads)
