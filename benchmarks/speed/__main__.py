@@ -13,7 +13,8 @@ SUBJECTS = {
     "scrd4ad": "SCRD4AD's training step against the authors'",
     "noise": "simplex noise against the opensimplex package",
     "teacher_cache": "epochs with and without the teachers' features kept",
-    "vmamba": "the selective scan against the plain loop, and VMamba-Tiny exported",
+    "vmamba": "the selective scan against the plain loop",
+    "vmamba_forms": "VMamba-Tiny in each form it takes on a CPU, and its limit",
     "deploy": "the deployed inferencer beside anomalib's",
 }
 

@@ -5,12 +5,11 @@ Writes ``vmamba_scan.{csv,png}``, ``vmamba_network.csv`` and both as ``vmamba_sc
 """
 
 import argparse
-import tempfile
 import time
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import torch
@@ -18,14 +17,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from anomalib_fsad.models.vmamba import VMamba
 from anomalib_fsad.models.vmamba.scan import scan_chunked, scan_plain
+from anomalib_fsad.models.vmamba.scan_tiled import scan_tiled
 
-RESULTS = Path(__file__).parents[1] / "results"
+RESULTS = Path(__file__).parents[1] / "results" / "speed"
 STAGES = {4096: 192, 1024: 384, 256: 768, 64: 1536}
 """Steps and channels of VMamba-Tiny's four stages at 256 pixels."""
 K, N = 4, 16
-SCANS = {"plain loop": scan_plain, "chunked": scan_chunked}
+SCANS = {"plain loop": scan_plain, "chunked": scan_chunked, "tiled": scan_tiled}
 
 
 def scan_inputs(length: int, device: str) -> list[Tensor]:
@@ -97,7 +96,7 @@ def measure_cuda(length: int, repeats: int) -> list[dict[str, Any]]:
 
     from anomalib_fsad.models.vmamba.scan_gpu import scan_mamba_ssm
 
-    scans: dict[str, Any] = dict(SCANS)
+    scans: dict[str, Any] = {"plain loop": scan_plain, "chunked": scan_chunked}
     if find_spec("triton"):
         from anomalib_fsad.models.vmamba.scan_triton import scan_triton
 
@@ -134,81 +133,7 @@ def _seconds(work: Any) -> float:
     return time.perf_counter() - start
 
 
-class Stages(NamedTuple):
-    """The backbone's outputs in the form that anomalib's export asks for."""
-
-    z1: Tensor
-    z2: Tensor
-    z3: Tensor
-    z4: Tensor
-
-
-def exportable(size: int) -> Any:
-    """VMamba-Tiny by itself as an anomalib model."""
-    from anomalib.models.components import AnomalibModule
-
-    from anomalib_fsad.models.components import HostMixin, default_pre_processor
-
-    class Backbone(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            torch.manual_seed(0)
-            self.network = VMamba()
-
-        def forward(self, images: Tensor) -> Stages:
-            return Stages(*self.network(images))
-
-    class BackboneAlone(HostMixin, AnomalibModule):
-        def __init__(self) -> None:
-            super().__init__(
-                pre_processor=default_pre_processor(size, normalize=True),
-                post_processor=False,
-                evaluator=False,
-                visualizer=False,
-            )
-            self.model, self.seed, self.max_epochs = Backbone(), None, None
-
-    return BackboneAlone().eval()
-
-
-@torch.no_grad()
-def measure_network(size: int, repeats: int) -> dict[str, Any]:
-    """Export VMamba-Tiny through anomalib, compare with eager, and time both."""
-    import onnx
-    import openvino
-
-    model = exportable(size)
-    images = torch.rand(1, 3, size, size)
-    with tempfile.TemporaryDirectory() as folder:
-        export_s = _seconds(lambda: model.to_onnx(folder))
-        path = next(Path(folder).rglob("*.onnx"))
-        nodes, megabytes = len(onnx.load(path).graph.node), path.stat().st_size / 1e6
-        convert_s = _seconds(lambda: model.to_openvino(folder))
-        compile_start = time.perf_counter()
-        core = openvino.Core()
-        compiled = core.compile_model(
-            next(Path(folder).rglob("*.xml")),
-            "CPU",
-            {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"},
-        )
-        compile_s = time.perf_counter() - compile_start
-    eager = model(images)
-    exported = compiled(images.numpy())
-    deviation = max((torch.from_numpy(exported[f]) - z).abs().max().item() for f, z in eager._asdict().items())
-    return {
-        "image": size,
-        "ONNX nodes": nodes,
-        "ONNX MB": megabytes,
-        "ONNX export s": export_s,
-        "OpenVINO export s": convert_s,
-        "OpenVINO load s": compile_s,
-        "largest deviation": deviation,
-        "eager images/s": 1 / min(_seconds(lambda: model(images)) for _ in range(repeats)),
-        "OpenVINO images/s": 1 / min(_seconds(lambda: compiled(images.numpy())) for _ in range(repeats)),
-    }
-
-
-def write(scans: pd.DataFrame, networks: pd.DataFrame) -> None:
+def write(scans: pd.DataFrame) -> None:
     """Tables, picture, report."""
     from matplotlib import pyplot as plt
 
@@ -217,7 +142,6 @@ def write(scans: pd.DataFrame, networks: pd.DataFrame) -> None:
     scans["peak / (inputs and output)"] = scans["MB peak"] / scans["MB inputs and output"]
     RESULTS.mkdir(exist_ok=True)
     scans.to_csv(RESULTS / "vmamba_scan.csv", index=False)
-    networks.to_csv(RESULTS / "vmamba_network.csv", index=False)
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     for column, axis in zip(("seconds", "peak / (inputs and output)"), axes, strict=True):
         for (device, name), rows in scans.groupby(["device", "scan"]):
@@ -230,12 +154,10 @@ def write(scans: pd.DataFrame, networks: pd.DataFrame) -> None:
     axes[0].legend(fontsize=8)
     figure.savefig(RESULTS / "vmamba_scan.png", dpi=120)
     (RESULTS / "vmamba_scan.md").write_text(
-        "# The selective scan, and VMamba-Tiny as a whole\n\n"
+        "# The selective scan\n\n"
         f"`python -m benchmarks.speed vmamba`, {torch.get_num_threads()} thread(s), torch {torch.__version__}. "
         "One image; L and channels are those of the network's four stages at 256 pixels.\n\n"
-        f"{_table(scans)}\n\n![time and memory](vmamba_scan.png)\n\n"
-        "## The network, exported by anomalib\n\n"
-        f"{_table(networks)}\n"
+        f"{_table(scans)}\n\n![time and memory](vmamba_scan.png)\n"
     )
 
 
@@ -252,6 +174,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     repeats = parser.parse_args(arguments).repeats
     scans = [measure_scan(name, length, repeats) for length in sorted(STAGES) for name in SCANS]
     scans += [row for length in sorted(STAGES) for row in measure_cuda(length, repeats)]
-    networks = [measure_network(size, repeats) for size in (224, 256)]
-    write(pd.DataFrame(scans), pd.DataFrame(networks))
+    write(pd.DataFrame(scans))
     print((RESULTS / "vmamba_scan.md").read_text())

@@ -43,7 +43,7 @@ def scan_walks_exported(
     """
     positions = walks.positions
     K, length = positions.shape
-    k = torch.arange(K).unsqueeze(1)
+    k = torch.arange(K, device=u.device).unsqueeze(1)
 
     def along(sequence: Tensor, rows: Tensor) -> Tensor:
         return sequence.index_select(1, rows.t().flatten()).unflatten(1, (length, K))
@@ -61,13 +61,18 @@ def scan_walks_exported(
 
 
 def softplus(x: Tensor) -> Tensor:
-    """``F.softplus`` of operations that every runtime does in vectors; ONNX Runtime does its own number by number.
+    """``F.softplus``, with small results as exact as large ones.
 
-    ``log1p(e) = log(w) e / (w - 1)`` with ``w = 1 + e`` rounded: the errors of both factors cancel.
+    OpenVINO's own loses them, and ONNX Runtime's goes number by number. ``log(1 + e^x) = max(x, 0) + log1p(e)`` with
+    ``e = e^-|x|``, and ``log1p(e) = 2 artanh(s)`` with ``s = e / (2 + e)``: a series in s^2 <= 1/9.
     """
     e = torch.exp(-x.abs())
-    w = 1 + e
-    return torch.relu(x) + torch.log(w) * (e / (w - 1).clamp(min=1e-30))
+    s = e / (e + 2)
+    square = s * s
+    series = square / 15 + 1 / 13
+    for n in (11, 9, 7, 5, 3, 1):
+        series = series * square + 1 / n
+    return torch.relu(x) + 2 * s * series
 
 
 def _in_whole_tiles(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class SS2D(nn.Module):
         projected = F.linear(u, self.x_proj_weight.flatten(0, 1)).unflatten(-1, (DIRECTIONS, -1))  # B L K (R + 2N)
         dt, B, C = projected.split([self.rank, self.states, self.states], dim=-1)
         delta = torch.matmul(dt.transpose(1, 2), self.dt_projs_weight.transpose(1, 2))  # B K L D
-        y = kernel(u, delta, self._rates(), B, C, self._skip(), self.dt_projs_bias, Walks.over(height, width))
+        y = kernel(u, delta, self._rates(), B, C, self._skip(), self.dt_projs_bias, Walks.over(height, width, x.device))
         return y.to(x.dtype).view_as(x)
 
     def _scan_by_walk(self, x: Tensor) -> Tensor:

@@ -24,9 +24,9 @@ class Walks(NamedTuple):
     """K L: at which of its steps a walk comes to each position."""
 
     @classmethod
-    def over(cls, height: int, width: int) -> "Walks":
+    def over(cls, height: int, width: int, device: torch.device | str = "cpu") -> "Walks":
         """Of a plane of so many rows and columns."""
-        rows = torch.arange(height * width)
+        rows = torch.arange(height * width, device=device)
         positions = [rows, rows.view(height, width).t().flatten()]
         steps = [rows, rows.view(width, height).t().flatten()]
         last = height * width - 1

@@ -71,10 +71,20 @@ def test_it_computes_the_plain_scan(exported, batch, low, high):
         assert np.abs(actual - expected).max() <= 1e-5 * (1 + np.abs(expected).max())
 
 
-def test_the_exported_softplus_is_exact():
-    x = torch.cat([torch.linspace(-30, 100, 20_001), torch.tensor([0.0, -15.9, -16.0, 1e4])])
-    expected = torch.nn.functional.softplus(x.double())
-    assert ((softplus(x) - expected).abs() <= 3e-7 * expected + 1e-7 * (x < -15)).all()
+class Softplus(nn.Module):
+    def forward(self, x):
+        return softplus(x)
+
+
+def test_the_exported_softplus_keeps_small_deltas(tmp_path):
+    """Runtimes simplify log(1 + e) until nothing is left of a small e."""
+    x = torch.linspace(-60, 100, 4096)
+    expected = torch.nn.functional.softplus(x.double()).numpy()
+    torch.onnx.export(Softplus(), (x,), tmp_path / "softplus.onnx", dynamo=True, opset_version=18, external_data=False)
+    session = onnxruntime.InferenceSession(tmp_path / "softplus.onnx")
+    network = openvino.compile_model(tmp_path / "softplus.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for actual in (softplus(x).numpy(), session.run(None, {"x": x.numpy()})[0], network([x.numpy()])[0]):
+        assert np.abs(actual / expected - 1).max() < 1e-5
 
 
 @pytest.fixture(scope="module")
