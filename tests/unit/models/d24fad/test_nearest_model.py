@@ -95,6 +95,7 @@ def test_the_bank_travels_with_the_weights(model, images):
     torch.testing.assert_close(other(images).pred_score, model(images).pred_score)
 
 
+@pytest.mark.slow
 def test_exported_program_equals_the_model(model, images):
     program = torch.export.export(model, (images[:2],), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
     torch.testing.assert_close(program.module()(images).anomaly_map, model(images).anomaly_map, atol=1e-4, rtol=0)
