@@ -73,6 +73,16 @@ def test_leave_one_out_is_the_score_by_the_others(model):
     torch.testing.assert_close(leave_one_out_scores(alone), torch.cat(expected), atol=1e-5, rtol=1e-5)
 
 
+def test_leave_one_out_is_the_same_in_training(model):
+    expected = leave_one_out_scores(model)
+    model.train()
+    try:
+        torch.testing.assert_close(leave_one_out_scores(model), expected)
+        assert model.training
+    finally:
+        model.eval()
+
+
 def test_one_support_leaves_nothing_out(images):
     model = NearestModel("resnet18", pre_trained=False, spaces=["teacher"], calibrate=True).eval()
     model.set_support(images[:1])
