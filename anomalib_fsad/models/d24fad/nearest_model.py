@@ -120,8 +120,10 @@ class NearestModel(D24FADModel):
         """
         if len(self.support) < 2:  # noqa: PLR2004
             return []
-        bank = self.support.bank
+        bank, training = self.support.bank, self.training
+        self.eval()  # as the bank was taken
         verdict = self._verdict(left_out(self.levels(self.support.images), bank), bank, size)
+        self.train(training)
         return [
             InferenceBatch(pred_score=score, anomaly_map=maps)
             for score, maps in zip(verdict.pred_score.split(1), verdict.anomaly_map.split(1), strict=True)

@@ -73,6 +73,16 @@ def test_leave_one_out_is_the_score_by_the_others(model):
     torch.testing.assert_close(leave_one_out_scores(alone), torch.cat(expected), atol=1e-5, rtol=1e-5)
 
 
+def test_leave_one_out_is_the_same_in_training(model):
+    expected = leave_one_out_scores(model)
+    model.train()
+    try:
+        torch.testing.assert_close(leave_one_out_scores(model), expected)
+        assert model.training
+    finally:
+        model.eval()
+
+
 def test_one_support_leaves_nothing_out(images):
     model = NearestModel("resnet18", pre_trained=False, spaces=["teacher"], calibrate=True).eval()
     model.set_support(images[:1])
@@ -95,6 +105,7 @@ def test_the_bank_travels_with_the_weights(model, images):
     torch.testing.assert_close(other(images).pred_score, model(images).pred_score)
 
 
+@pytest.mark.slow
 def test_exported_program_equals_the_model(model, images):
     program = torch.export.export(model, (images[:2],), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
     torch.testing.assert_close(program.module()(images).anomaly_map, model(images).anomaly_map, atol=1e-4, rtol=0)
