@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from anomalib_fsad.compare.cells import ONE_CLASS
-from anomalib_fsad.deploy.threshold import threshold_from_normals
+from anomalib_fsad.threshold import threshold_from_normals
 
 TARGET_FPR = 0.05
 MOST_FITS = 8

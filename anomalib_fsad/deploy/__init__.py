@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from anomalib_fsad.deploy.exporting import export
     from anomalib_fsad.deploy.inferencer import FewShotInferencer
     from anomalib_fsad.deploy.prediction import Prediction
-    from anomalib_fsad.deploy.threshold import threshold_from_normals
+    from anomalib_fsad.threshold import threshold_from_normals
 
 __all__ = [
     "Bundle",
@@ -39,7 +39,7 @@ _HOMES = {
     "FewShotInferencer": "anomalib_fsad.deploy.inferencer",
     "Prediction": "anomalib_fsad.deploy.prediction",
     "export": "anomalib_fsad.deploy.exporting",
-    "threshold_from_normals": "anomalib_fsad.deploy.threshold",
+    "threshold_from_normals": "anomalib_fsad.threshold",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, lambda: _HOMES)

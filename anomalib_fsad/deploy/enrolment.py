@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalib_fsad.deploy.bundle import BundleError, check_header, digest_of, write_atomically
-from anomalib_fsad.deploy.threshold import Threshold, threshold_from_normals
+from anomalib_fsad.threshold import Threshold, threshold_from_normals
 
 FORMAT = "anomalib-fsad-enrolment"
 VERSION = 2

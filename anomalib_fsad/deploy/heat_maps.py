@@ -5,8 +5,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
-from anomalib_fsad.deploy.threshold import around_half
 from anomalib_fsad.images.decoding import FloatImage, to_uint8
+from anomalib_fsad.threshold import around_half
 
 # Yellow over orange to red, at equal steps.
 ANCHORS = np.array([[1.0, 0.95, 0.25], [1.0, 0.55, 0.05], [0.85, 0.0, 0.05]])

@@ -24,9 +24,9 @@ from anomalib_fsad.deploy.images import (
 from anomalib_fsad.deploy.network import Maps, Network, Verdicts
 from anomalib_fsad.deploy.prediction import Prediction
 from anomalib_fsad.deploy.runtime import choose_backend
-from anomalib_fsad.deploy.threshold import TARGET_FPR, around_half, check_target
 from anomalib_fsad.images.decoding import parse_intensity
 from anomalib_fsad.images.support import choose_support
+from anomalib_fsad.threshold import TARGET_FPR, around_half, check_target
 
 BATCH_SIZE = 8
 """How many images of one size go through a graph at once."""
@@ -87,7 +87,7 @@ class FewShotInferencer:
             k_shot: how many of them to take, drawn by ``seed``; ``None`` takes all.
             seed: of the draw.
             target_fpr: sets a threshold by these images alone, which a share ``target_fpr`` of normal images would
-                exceed; see :mod:`anomalib_fsad.deploy.threshold`. ``None`` keeps the checkpoint's own threshold, which
+                exceed; see :mod:`anomalib_fsad.threshold`. ``None`` keeps the checkpoint's own threshold, which
                 was found on the data it was validated with.
         """
         if target_fpr is not None:

@@ -213,8 +213,8 @@ def write(table: pd.DataFrame, options: argparse.Namespace) -> None:
     lines = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     page = (
         "# VMamba-Tiny in its forms\n\n"
-        f"`python -m benchmarks.speed vmamba_forms{' --earlier TREE' if options.earlier else ''} --batch {options.batch} "
-        f"--rounds {options.rounds} --threads {options.threads}`, torch {torch.__version__}, "
+        f"`python -m benchmarks.speed vmamba_forms{' --earlier TREE' if options.earlier else ''} "
+        f"--batch {options.batch} --rounds {options.rounds} --threads {options.threads}`, torch {torch.__version__}, "
         f"{torch.backends.cpu.get_cpu_capability()}. Medians of rounds taken in turns, and of their ratios; deviation: "
         "the largest of an output from eager.\n\n"
         f"{lines}\n\nAn image of 256 pixels takes {STATE_UPDATES / 1e9:.2f} billion state updates.\n"

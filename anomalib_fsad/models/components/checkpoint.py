@@ -140,7 +140,8 @@ def load_authors(network: nn.Module, state: Mapping[str, Tensor], what: str) -> 
     try:
         network.load_state_dict(dict(state))
     except RuntimeError as error:
-        msg = f"These are not the weights of {what}: pass its backbone. {error}"
+        first = str(error).splitlines()[1].strip()
+        msg = f"These are not the weights of {what}: pass its backbone. {first[:200]} ..."
         raise ValueError(msg) from error
 
 

@@ -11,13 +11,13 @@ import torch
 from anomalib.pre_processing import PreProcessor
 from torch import Tensor
 
-from anomalib_fsad.deploy.threshold import MINIMUM, threshold_from_normals
 from anomalib_fsad.models.components import Detector, SteadyPostProcessor
 from anomalib_fsad.models.d24fad.nearest_model import NearestModel
 from anomalib_fsad.models.d24fad.patch_bank import Bank
 from anomalib_fsad.models.d24fad.support import SupportMaps
 from anomalib_fsad.models.d24fad.support_source import datamodule_support, folder_support, training_support
 from anomalib_fsad.models.d24fad.torch_model import D24FADModel
+from anomalib_fsad.threshold import threshold_from_normals
 
 logger = logging.getLogger(__name__)
 
@@ -173,20 +173,18 @@ class FewShotDetector(Detector):
         """A threshold for the target from its own normal images: each is scored by the other K - 1."""
         if self.threshold != "support" or not isinstance(self.post_processor, SteadyPostProcessor):
             return
-        if len(self.model.support) < MINIMUM:
-            if len(self.model.support):
-                logger.warning(
-                    "threshold=support needs %d support images or more, not %d: the threshold is that of the "
-                    "validation images.",
-                    *(MINIMUM, len(self.model.support)),
-                )
+        if not len(self.model.support):
             return
         verdicts = self.model.leave_one_out(self.model.support.images.shape[-2:])
-        for name, values in (
-            ("image", [verdict.pred_score.item() for verdict in verdicts]),
-            ("pixel", [verdict.anomaly_map.max().item() for verdict in verdicts]),
-        ):
-            self.post_processor.hold(name, threshold_from_normals(values, self.target_fpr).value, lowest=0.0)
+        scores = [verdict.pred_score.item() for verdict in verdicts]
+        peaks = [verdict.anomaly_map.max().item() for verdict in verdicts]
+        try:
+            image, pixel = (threshold_from_normals(values, self.target_fpr).value for values in (scores, peaks))
+        except ValueError as error:
+            logger.warning("threshold=support: %s Until then it is that of the validation images.", error)
+            return
+        self.post_processor.hold("image", image)
+        self.post_processor.hold("pixel", pixel)
 
     # Keeping it ------------------------------------------------------------------------------------------------------
 

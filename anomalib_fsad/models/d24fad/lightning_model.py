@@ -14,7 +14,6 @@ from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 
-from anomalib_fsad.deploy.threshold import check_target
 from anomalib_fsad.models.components import ImageScore, Recipe, check_choice, checked_size, seeded
 from anomalib_fsad.models.components.anomaly_map import TOP_SHARES
 from anomalib_fsad.models.components.detector import pre_processor_for
@@ -28,6 +27,7 @@ from anomalib_fsad.models.d24fad.support import SupportMaps
 from anomalib_fsad.models.d24fad.support_source import partners_in_batch
 from anomalib_fsad.models.d24fad.torch_model import D24FADModel, EpisodeMaps
 from anomalib_fsad.models.d24fad.visualizer import D24FADVisualizer
+from anomalib_fsad.threshold import check_target
 
 logger = logging.getLogger(__name__)
 

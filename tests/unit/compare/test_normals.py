@@ -8,7 +8,7 @@ from torch import nn
 
 from anomalib_fsad.compare.metrics import at_common_threshold
 from anomalib_fsad.compare.normals import MOST_FITS, TARGET_FPR, folds, threshold_of
-from anomalib_fsad.deploy.threshold import threshold_from_normals
+from anomalib_fsad.threshold import threshold_from_normals
 
 
 class Nearest(nn.Module):

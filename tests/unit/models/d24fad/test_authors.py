@@ -36,7 +36,7 @@ def test_says_what_is_wrong(tmp_path):
     networks = golden_networks("resnet18")
     with pytest.raises(ValueError, match=r"\['weight'\] missing; it has \['decoder'\]"):
         from_authors({"decoder": networks["decoder"]}, backbone="resnet18", pre_trained=False)
-    with pytest.raises(ValueError, match="not those of the decoder of a resnet50: pass its backbone"):
+    with pytest.raises(ValueError, match="not the weights of the decoder of a resnet50: pass its backbone"):
         from_authors({p: networks[p] for p in ("decoder", "weight")}, backbone="resnet50", pre_trained=False)
     with pytest.raises(FileNotFoundError, match=r"nothing\.pth"):
         from_authors(tmp_path / "nothing.pth")

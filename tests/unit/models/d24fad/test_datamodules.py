@@ -69,8 +69,8 @@ def test_fit_and_test(make, tmp_path):
     assert len(model.model.support) == 2
 
 
-def test_references_follow_the_target_of_the_test_not_of_the_training(tmp_path):
-    model = D24FAD(k_shot=2, backbone="resnet18", pre_trained=False, image_size=64, visualizer=False)
+def test_the_support_follows_the_target_of_the_test_not_of_the_training(tmp_path):
+    model = D24FAD(backbone="resnet18", pre_trained=False, image_size=64, visualizer=False)
     engine = Engine(max_steps=1, accelerator="cpu", default_root_dir=tmp_path, logger=False, enable_progress_bar=False)
     engine.fit(model=model, datamodule=medical(tmp_path / "data"))
     fundus = model.model.support.images.clone()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from anomalib_fsad.deploy.threshold import student_quantile, threshold_from_normals
+from anomalib_fsad.threshold import student_quantile, threshold_from_normals
 
 scores = st.lists(st.floats(0.01, 10), min_size=3, max_size=60, unique=True)
 rates = st.floats(0.005, 0.4)
