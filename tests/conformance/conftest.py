@@ -19,6 +19,9 @@ from tests.conftest import cli, same_as_test_arguments
 
 TOY = "tests.conformance.toy"
 
+EPOCHS = 6
+"""Enough for scores that differ by more than rounding."""
+
 
 class Variant(NamedTuple):
     """A model of the registry with one backbone."""
@@ -29,7 +32,8 @@ class Variant(NamedTuple):
     @property
     def arguments(self) -> dict[str, Any]:
         more = OTHERWISE.get((self.name, self.backbone), {})
-        return {"backbone": self.backbone, **EVERY, **TINY.get(self.name, {}), **more}
+        own = {"backbone": self.backbone, **BACKBONES[self.backbone]}
+        return {**own, **EVERY, **TINY.get(self.name, {}), **more}
 
     def build(self, **more: object) -> Any:
         return registry.load(self.name)(**{**self.arguments, **more})
@@ -68,13 +72,25 @@ def variant(request: pytest.FixtureRequest) -> Iterator[Variant]:
 
 
 @pytest.fixture(scope="session")
-def fit(toy_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Variant], Fitted]:
+def graded_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is fitted: normal training pictures of the kind that ``graded`` scores, and a few of both kinds to test."""
+    root = tmp_path_factory.mktemp("graded_root")
+    for i in range(12):
+        grade(root / f"train/good/{i}.png", seed=i)
+    for i in range(4):
+        grade(root / f"test/good/{i}.png", seed=20 + i)
+        grade(root / f"test/bad/{i}.png", seed=30 + i, strength=(i + 1) / 4)
+    return root
+
+
+@pytest.fixture(scope="session")
+def fit(graded_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Variant], Fitted]:
     """Train a variant by ``anomalib fit``, once."""
 
     @cache
     def run(variant: Variant) -> Fitted:
         root = tmp_path_factory.mktemp("fit")
-        cli("fit", *variant.options(max_epochs=4), *same_as_test_arguments(toy_root), root=root)
+        cli("fit", *variant.options(max_epochs=EPOCHS), *same_as_test_arguments(toy_root), root=root)
         (checkpoint,) = root.rglob("*.ckpt")
         model = registry.load(variant.name).load_from_checkpoint(checkpoint, map_location="cpu")
         return Fitted(variant, checkpoint, model.eval())
@@ -101,19 +117,22 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Graded:
     """Thirty-two normal pictures, and as many with a spot that stands out more and more."""
     folder = tmp_path_factory.mktemp("graded")
     for i in range(64):
-        grade(folder / f"{i:02}.png", seed=100 + i, strength=max(0, i - 31) / 32)
+        grade(folder / f"{i:02}.png", seed=100 + i, strength=0 if i < 32 else 0.15 + 0.85 * (i - 32) / 31)
     files = sorted(folder.iterdir())
     images = torch.stack([read_image(file, as_tensor=True) for file in files])
     return Graded(folder, files, images, np.arange(64) > 31)
 
 
-def grade(path: Path, seed: int, strength: float) -> None:
-    """``tests.conftest.draw``'s texture, of a brightness of its own, and a spot as bright as asked for."""
+def grade(path: Path, seed: int, strength: float = 0) -> None:
+    """A texture as in ``tests.conftest.draw``, of a brightness, contrast and grain of its own, and perhaps a spot."""
     rng = np.random.default_rng(seed)
     x, y = np.meshgrid(np.linspace(0, 1, 80), np.linspace(0, 1, 72))
-    pixels = 90 + 60 * np.sin(7 * x + rng.uniform(0, 0.5)) * np.cos(5 * y) + rng.normal(0, 8, x.shape)
+    brightness, contrast, grain = rng.uniform(80, 100), rng.uniform(40, 70), rng.uniform(3, 15)
+    pixels = brightness + contrast * np.sin(7 * x + rng.uniform(0, 2)) * np.cos(5 * y + rng.uniform(0, 1))
+    pixels += rng.normal(0, grain, x.shape)
     top, left = rng.integers(10, 40, 2)
     pixels[top : top + 20, left : left + 20] += strength * (250 - pixels[top : top + 20, left : left + 20])
+    path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.repeat(pixels.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)).save(path)
 
 

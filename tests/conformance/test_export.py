@@ -85,8 +85,8 @@ def test_openvino_fp16(
     assert_same_verdicts(actual, fitted.scores(graded.images), graded.labels)
 
 
-def test_openvino_int8(fitted: Fitted, graded: Graded, toy_root: Path, tmp_path: Path) -> None:
-    more = ["--compression_type=INT8_PTQ", *same_as_test_arguments(toy_root)]
+def test_openvino_int8(fitted: Fitted, graded: Graded, graded_root: Path, tmp_path: Path) -> None:
+    more = ["--compression_type=INT8_PTQ", *same_as_test_arguments(graded_root)]
     path = export(fitted, "openvino", tmp_path, *more) / "model.xml"
     kinds = [operation.get_type_name() for operation in openvino.Core().read_model(path).get_ops()]
     assert kinds.count("FakeQuantize") > 20

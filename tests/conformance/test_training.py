@@ -12,7 +12,6 @@ import torch
 from anomalib.data import AnomalibDataModule
 from anomalib.engine import Engine
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 
 from anomalib_fsad import D24FAD, MedicalFewShot
 from tests.conformance.conftest import Variant
@@ -57,7 +56,6 @@ def test_lengths(variant: Variant, toy_root: Path, tmp_path: Path) -> None:
 
 
 def test_a_users_clipping_and_precision_are_kept(variant: Variant, toy_root: Path, tmp_path: Path) -> None:
-    """With so small a bound that a step of plain gradient descent could not move the weights as far as an unbounded."""
     options = ["--trainer.gradient_clip_val=0.5", "--trainer.precision=bf16-mixed", "--trainer.max_steps=1"]
     run = cli("fit", *variant.options(), *options, *folder_arguments(toy_root), root=tmp_path)
     assert run.engine.trainer.gradient_clip_val == 0.5
@@ -67,14 +65,19 @@ def test_a_users_clipping_and_precision_are_kept(variant: Variant, toy_root: Pat
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
 
 
+class BreakWeights(Callback):
+    """What a learning rate too high ends in."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for parameter in pl_module.model.parameters():
+            if parameter.requires_grad:
+                torch.nn.init.constant_(parameter, torch.nan)
+
+
 def test_a_loss_that_is_no_number_is_said(variant: Variant, toy_root: Path, tmp_path: Path) -> None:
-    model = variant.build(max_epochs=1)
-    for parameter in model.model.parameters():
-        if parameter.requires_grad:
-            torch.nn.init.constant_(parameter, torch.nan)
-    engine = Engine(default_root_dir=tmp_path, **QUIET)
+    engine = Engine(default_root_dir=tmp_path, callbacks=[BreakWeights()], **QUIET)
     with pytest.raises(ValueError, match=rf"{variant.name}: the loss became nan at step 0.*Lower the learning rate"):
-        engine.fit(model, datamodule=toy_folder(toy_root))
+        engine.fit(variant.build(max_epochs=1), datamodule=toy_folder(toy_root))
 
 
 # The same again ------------------------------------------------------------------------------------------------------
@@ -107,7 +110,7 @@ def two_threads() -> Iterator[None]:
 
 def trained(model: Any, data: AnomalibDataModule, folder: Path, **options: Any) -> dict[str, torch.Tensor]:
     """The state that a fit ends with."""
-    Engine(default_root_dir=folder, limit_val_batches=0, **options, **QUIET).fit(model, datamodule=data)
+    Engine(default_root_dir=folder, **options, **QUIET).fit(model, datamodule=data)
     return {name: value.clone() for name, value in model.model.state_dict().items()}
 
 
@@ -164,12 +167,13 @@ def test_one_seed_gives_one_result_with_episodes(mode: str, medical_root: Path, 
 
 
 def assert_resumes(build: Callable[[], Any], data: Callable[[], AnomalibDataModule], folder: Path) -> None:
-    """Two epochs in one go are one epoch, a checkpoint, and another."""
-    keep = ModelCheckpoint(dirpath=folder / "kept", save_top_k=-1, every_n_epochs=1, filename="{epoch}")
-    whole = trained(build(), data(), folder, max_epochs=2, callbacks=[keep])
-    engine = Engine(default_root_dir=folder / "resumed", limit_val_batches=0, max_epochs=2, **QUIET)
+    """Two epochs in one go are one epoch, its checkpoint, and another."""
+    whole = trained(build(), data(), folder / "whole", max_epochs=2)
+    trained(build(), data(), folder / "half", max_epochs=1)
+    (checkpoint,) = (folder / "half").rglob("*.ckpt")
+    engine = Engine(default_root_dir=folder / "resumed", max_epochs=2, **QUIET)
     model = build()
-    engine.fit(model, datamodule=data(), ckpt_path=folder / "kept/epoch=0.ckpt")
+    engine.fit(model, datamodule=data(), ckpt_path=checkpoint)
     assert engine.trainer.current_epoch == 2
     assert_equal(whole, model.model.state_dict())
 

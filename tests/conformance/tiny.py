@@ -3,10 +3,14 @@
 
 from typing import Any
 
-EVERY: dict[str, Any] = {"pre_trained": False, "image_size": 64, "visualizer": False}
+EVERY: dict[str, Any] = {"image_size": 64, "visualizer": False}
 """What all models are given."""
 
-BACKBONES = ("resnet18", "tf_efficientnet_lite0")
+BACKBONES: dict[str, dict[str, Any]] = {
+    "resnet18": {"pre_trained": False},
+    "tf_efficientnet_lite0": {"pre_trained": True},  # a package for development brings its weights
+}
+"""Teacher -> its arguments."""
 
 TINY: dict[str, dict[str, Any]] = {
     "D24FAD": {"k_shot": 4, "lr": 1e-3},

@@ -139,6 +139,16 @@ class Detector(LightningModule):
                 seed_everything(self.seed, workers=True, verbose=False)
             self._follow_recipe()
 
+    def on_train_epoch_end(self) -> None:
+        """Let what the next epoch shuffles hang on the seed and the step alone, as it does after a resume."""
+        super().on_train_epoch_end()
+        self._seed_again(self.global_step)
+
+    def _seed_again(self, step: int) -> None:
+        if self.seed is not None:
+            seed = int(np.random.SeedSequence([abs(self.seed), step]).generate_state(1)[0])
+            seed_everything(seed, workers=True, verbose=False)
+
     def _follow_recipe(self) -> None:
         """Train as long as the recipe says, if neither the model nor the trainer was told a length."""
         loop = self.trainer.fit_loop
@@ -263,6 +273,8 @@ class Detector(LightningModule):
         """Refuse another model's checkpoint, or one of other shapes, in words; and have one size, the checkpoint's."""
         check_checkpoint(checkpoint, self, self.architecture)
         super().on_load_checkpoint(checkpoint)
+        if self._trainer and self._trainer.state.fn == "fit":
+            self._seed_again(checkpoint["global_step"])
         # The datamodule resizes as the model told it before the checkpoint was read.
         datamodule = getattr(self._trainer, "datamodule", None)
         if isinstance(datamodule, AnomalibDataModule) and hasattr(datamodule, "test_data"):

@@ -176,8 +176,9 @@ class FewShotDetector(Detector):
         if len(self.model.support) < MINIMUM:
             if len(self.model.support):
                 logger.warning(
-                    "threshold=support needs two support images or more, and there is one: the threshold is that of "
-                    "the validation images."
+                    "threshold=support needs %d support images or more, and there are %d: the threshold is that of the "
+                    "validation images.",
+                    *(MINIMUM, len(self.model.support)),
                 )
             return
         verdicts = self.model.leave_one_out(self.model.support.images.shape[-2:])
