@@ -19,6 +19,9 @@ from tests.conftest import cli, same_as_test_arguments
 
 TOY = "tests.conformance.toy"
 
+QUIET: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "logger": False, "enable_progress_bar": False}
+"""Of an engine in a test."""
+
 EPOCHS = 6
 """Enough for scores that differ by more than rounding."""
 
@@ -90,7 +93,7 @@ def fit(graded_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
     @cache
     def run(variant: Variant) -> Fitted:
         root = tmp_path_factory.mktemp("fit")
-        cli("fit", *variant.options(max_epochs=EPOCHS), *same_as_test_arguments(toy_root), root=root)
+        cli("fit", *variant.options(max_epochs=EPOCHS), *same_as_test_arguments(graded_root), root=root)
         (checkpoint,) = root.rglob("*.ckpt")
         model = registry.load(variant.name).load_from_checkpoint(checkpoint, map_location="cpu")
         return Fitted(variant, checkpoint, model.eval())

@@ -13,17 +13,14 @@ from anomalib.data import AnomalibDataModule
 from anomalib.engine import Engine
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from anomalib_fsad import D24FAD, MedicalFewShot
-from tests.conformance.conftest import Variant
+from tests.conformance.conftest import QUIET, Variant
+from tests.conformance.test_data import medical
 from tests.conftest import cli, folder_arguments, toy_folder
-
-QUIET: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "logger": False, "enable_progress_bar": False}
-
 
 # Lengths -------------------------------------------------------------------------------------------------------------
 
 
-class Stopped(Exception):  # noqa: N818 - no error
+class Stopped(Exception):
     """The trainer is about to train."""
 
 
@@ -119,21 +116,6 @@ def assert_equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]
     assert not different, f"{len(different)} of {len(first)} tensors differ: {different[:5]}"
 
 
-def medical(root: Path) -> MedicalFewShot:
-    """Episodes of two organs."""
-    return MedicalFewShot(
-        root,
-        target="fundus",
-        reader="phantom",
-        reader_args={"image_size": 64, "n_train": 8, "n_test": 4},
-        k_shot=2,
-        val_images=4,
-        train_batch_size=4,
-        eval_batch_size=2,
-        num_workers=0,
-    )
-
-
 @pytest.fixture(scope="session")
 def medical_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("phantom") / "data"
@@ -156,8 +138,7 @@ def test_one_seed_gives_one_result(variant: Variant, toy_root: Path, tmp_path: P
 @pytest.mark.parametrize("mode", ["episode", "in_batch"])
 def test_one_seed_gives_one_result_with_episodes(mode: str, medical_root: Path, tmp_path: Path) -> None:
     def run() -> dict[str, torch.Tensor]:
-        model = Variant("D24FAD", "resnet18").build(support_mode=mode, k_shot=2, max_epochs=1)
-        assert isinstance(model, D24FAD)
+        model = Variant("D24FAD", "resnet18").build(support_mode=mode, max_epochs=1)
         return trained(model, medical(medical_root), tmp_path)
 
     first, second = run(), run()
@@ -185,4 +166,4 @@ def test_resumes_exactly(variant: Variant, toy_root: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("mode", ["episode", "in_batch"])
 def test_resumes_episodes_exactly(mode: str, medical_root: Path, tmp_path: Path) -> None:
     variant = Variant("D24FAD", "resnet18")
-    assert_resumes(lambda: variant.build(support_mode=mode, k_shot=2), lambda: medical(medical_root), tmp_path)
+    assert_resumes(lambda: variant.build(support_mode=mode), lambda: medical(medical_root), tmp_path)
