@@ -117,7 +117,7 @@ class Graded(NamedTuple):
 
 @pytest.fixture(scope="session")
 def graded(tmp_path_factory: pytest.TempPathFactory) -> Graded:
-    """Thirty-two normal pictures, and as many with a spot that stands out more and more."""
+    """Thirty-two normal pictures, and as many with a flaw that stands out more and more."""
     folder = tmp_path_factory.mktemp("graded")
     for i in range(64):
         grade(folder / f"{i:02}.png", seed=100 + i, strength=0 if i < 32 else 0.15 + 0.85 * (i - 32) / 31)
@@ -127,14 +127,15 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Graded:
 
 
 def grade(path: Path, seed: int, strength: float = 0) -> None:
-    """A texture as in ``tests.conftest.draw``, of a brightness, contrast and grain of its own, and perhaps a spot."""
+    """A texture as in ``tests.conftest.draw``, of a brightness, contrast and grain of its own, and perhaps a flaw."""
     rng = np.random.default_rng(seed)
     x, y = np.meshgrid(np.linspace(0, 1, 80), np.linspace(0, 1, 72))
     brightness, contrast, grain = rng.uniform(80, 100), rng.uniform(40, 70), rng.uniform(3, 15)
     pixels = brightness + contrast * np.sin(7 * x + rng.uniform(0, 2)) * np.cos(5 * y + rng.uniform(0, 1))
     pixels += rng.normal(0, grain, x.shape)
     top, left = rng.integers(10, 40, 2)
-    pixels[top : top + 20, left : left + 20] += strength * (250 - pixels[top : top + 20, left : left + 20])
+    squares = 250 * (np.indices((24, 24)) // 4).sum(0) % 500  # of a chessboard
+    pixels[top : top + 24, left : left + 24] += strength * (squares - pixels[top : top + 24, left : left + 24])
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.repeat(pixels.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)).save(path)
 

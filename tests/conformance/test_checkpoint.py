@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from anomalib_fsad import registry
 from anomalib_fsad.models.components.checkpoint import save_checkpoint
 from tests.conformance.conftest import REGISTERED, Fitted, Graded, Variant
 from tests.conftest import cli, same_as_test_arguments
@@ -61,7 +60,9 @@ def test_another_models_checkpoint_is_refused(
         cli("test", *arguments, root=tmp_path)
 
 
-def test_another_backbones_checkpoint_is_refused(fitted: Fitted) -> None:
+def test_another_backbones_checkpoint_is_refused(fitted: Fitted, toy_root: Path, tmp_path: Path) -> None:
     own = fitted.variant.backbone
+    other = fitted.variant.options(backbone="resnet34", pre_trained=False)
+    arguments = [*other, *same_as_test_arguments(toy_root), f"--ckpt_path={fitted.checkpoint}"]
     with pytest.raises(ValueError, match=rf"backbone='{own}'.*Pass --model\.backbone {own}"):
-        registry.load(fitted.variant.name).load_from_checkpoint(fitted.checkpoint, backbone="resnet34")
+        cli("test", *arguments, root=tmp_path)
