@@ -24,7 +24,7 @@ CONVOLUTIONS = ("Convolution", "ConvolutionBackpropData", "GroupConvolution")
 DATA = ("Constant", "Parameter", "Result")
 
 DEPTHWISE = "GroupConvolution"
-"""Left in float by INT8: hardly any work, and so few weights a channel that rounding them changes the order of scores."""
+"""Left in float by INT8: hardly any work, and so few weights a channel that rounding them changes scores' order."""
 
 
 def antialiased_resize(images: Tensor, size: tuple[int, int]) -> Tensor:
