@@ -12,7 +12,9 @@ import openvino
 import pytest
 import torch
 from anomalib.deploy import OpenVINOInferencer, TorchInferencer
+from torchvision.transforms.v2.functional import resize
 
+from anomalib_fsad.models.components.export import ExactResize
 from tests.conformance.conftest import Fitted, Graded, export
 from tests.conformance.test_scores import assert_same_verdicts
 from tests.conftest import same_as_test_arguments
@@ -68,7 +70,23 @@ def test_openvino(fitted: Fitted, network: openvino.Model, graded: Graded) -> No
     assert_exact(compiled(network, "f32"), fitted.model, graded.images[::16])
 
 
-@pytest.mark.skipif("BF16" not in PRECISIONS, reason="this processor has no bfloat16")
+needs_bfloat16 = pytest.mark.skipif("BF16" not in PRECISIONS, reason="this processor has no bfloat16")
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("size", [(72, 80), (700, 900)])
+def test_bfloat16_rounds_pixels_and_not_places(size: tuple[int, int], tmp_path: Path) -> None:
+    """Resizing comes before the networks, where OpenVINO computes in bfloat16."""
+    images = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    sizes = ({0: "batch", 2: "height", 3: "width"},)
+    options = {"dynamo": True, "opset_version": 18, "external_data": False, "dynamic_shapes": sizes}
+    torch.onnx.export(torch.nn.Sequential(ExactResize((64, 64))), (images,), tmp_path / "resize.onnx", **options)
+    ready = openvino.compile_model(tmp_path / "resize.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
+    expected = resize(images, [64, 64], antialias=True)
+    assert np.abs(ready(images.numpy())[0] - expected.numpy()).max() < 0.012
+
+
+@needs_bfloat16
 def test_openvino_in_bfloat16(fitted: Fitted, network: openvino.Model, graded: Graded) -> None:
     actual = scores(compiled(network, "bf16"), graded.images)
     assert_same_verdicts(actual, fitted.scores(graded.images), graded.labels)
