@@ -75,6 +75,9 @@ class Detector(LightningModule):
     not_restored: ClassVar[dict[str, Any]] = {"pre_trained": False}
     """Arguments that a checkpoint makes needless, and what they become in a model loaded from one."""
 
+    careful_int8: ClassVar[bool] = False
+    """Whether what INT8 computes is compared with features that were stored in float, so that a shift would show."""
+
     recipe: ClassVar[Recipe]
     default_backbone: ClassVar[str] = "wide_resnet50_2"
     default_size: ClassVar[int] = 256
@@ -253,14 +256,14 @@ class Detector(LightningModule):
         tables: Iterator[dict[Any, Any]] = (getattr(module, "onnx_translations", dict)() for module in self.modules())
         return {operator: form for table in tables for operator, form in table.items()}
 
-    @staticmethod
-    def _post_training_quantization_ov(model: Any, datamodule: Any = None) -> Any:
+    @classmethod
+    def _post_training_quantization_ov(cls, model: Any, datamodule: Any = None) -> Any:
         """Anomalib's INT8_PTQ, kept to the networks; see ``export.py``."""
         if datamodule is None:
             msg = "compression_type=int8_ptq needs images to calibrate on: pass a datamodule (--data)."
             raise ValueError(msg)
         datamodule.setup("fit")
-        return quantize_networks(model, datamodule.val_dataloader())
+        return quantize_networks(model, datamodule.val_dataloader(), careful=cls.careful_int8)
 
     # Checkpoints -----------------------------------------------------------------------------------------------------
 

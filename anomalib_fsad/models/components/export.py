@@ -133,8 +133,14 @@ def _reached(operations: Iterable[Any], seeds: set[str], *, upwards: bool = Fals
     return reached
 
 
-def quantize_networks(model: Any, images: Any) -> Any:
-    """Quantise the networks of an OpenVINO model after training, calibrated on ``images`` (a dataloader of batches)."""
+def quantize_networks(model: Any, images: Any, *, careful: bool = False) -> Any:
+    """Quantise the networks of an OpenVINO model after training.
+
+    Args:
+        model: an OpenVINO model.
+        images: to calibrate on, a dataloader of batches.
+        careful: correct each layer's mean by running what is quantised so far; several times slower.
+    """
     import nncf
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
@@ -142,8 +148,7 @@ def quantize_networks(model: Any, images: Any) -> Any:
         model,
         nncf.Dataset(images, lambda batch: batch["image"]),
         ignored_scope=nncf.IgnoredScope(names=outside_networks(model), types=[DEPTHWISE], validate=False),
-        # Supports were encoded in float: a mean that the eight bits shift is a distance that no anomaly causes.
-        fast_bias_correction=False,
+        fast_bias_correction=not careful,
         # The widest range of all images. The default, their mean, is that of normal images, and cuts anomalies off.
         advanced_parameters=nncf.AdvancedQuantizationParameters(
             activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
