@@ -60,7 +60,7 @@ class Fitted(NamedTuple):
 
 
 REGISTERED = [Variant(name, backbone) for name in registry.MODELS for backbone in BACKBONES]
-VARIANTS = [*REGISTERED, Variant("Toy", "resnet18")]
+VARIANTS = [*REGISTERED, Variant("Toy", "tf_efficientnet_lite0")]
 
 
 @pytest.fixture(scope="session", params=VARIANTS, ids="-".join)
