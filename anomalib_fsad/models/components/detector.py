@@ -75,6 +75,9 @@ class Detector(LightningModule):
     not_restored: ClassVar[dict[str, Any]] = {"pre_trained": False}
     """Arguments that a checkpoint makes needless, and what they become in a model loaded from one."""
 
+    careful_int8: ClassVar[bool] = False
+    """Whether what INT8 computes is compared with features that were stored in float, so that a shift would show."""
+
     recipe: ClassVar[Recipe]
     default_backbone: ClassVar[str] = "wide_resnet50_2"
     default_size: ClassVar[int] = 256
@@ -138,6 +141,16 @@ class Detector(LightningModule):
             if self.seed is not None:
                 seed_everything(self.seed, workers=True, verbose=False)
             self._follow_recipe()
+
+    def on_train_epoch_end(self) -> None:
+        """Let what the next epoch shuffles hang on the seed and the step alone, as it does after a resume."""
+        super().on_train_epoch_end()
+        self._seed_again(self.global_step)
+
+    def _seed_again(self, step: int) -> None:
+        if self.seed is not None:
+            seed = int(np.random.SeedSequence([abs(self.seed), step]).generate_state(1)[0])
+            seed_everything(seed, workers=True, verbose=False)
 
     def _follow_recipe(self) -> None:
         """Train as long as the recipe says, if neither the model nor the trainer was told a length."""
@@ -243,14 +256,14 @@ class Detector(LightningModule):
         tables: Iterator[dict[Any, Any]] = (getattr(module, "onnx_translations", dict)() for module in self.modules())
         return {operator: form for table in tables for operator, form in table.items()}
 
-    @staticmethod
-    def _post_training_quantization_ov(model: Any, datamodule: Any = None) -> Any:
+    @classmethod
+    def _post_training_quantization_ov(cls, model: Any, datamodule: Any = None) -> Any:
         """Anomalib's INT8_PTQ, kept to the networks; see ``export.py``."""
         if datamodule is None:
             msg = "compression_type=int8_ptq needs images to calibrate on: pass a datamodule (--data)."
             raise ValueError(msg)
         datamodule.setup("fit")
-        return quantize_networks(model, datamodule.val_dataloader())
+        return quantize_networks(model, datamodule.val_dataloader(), careful=cls.careful_int8)
 
     # Checkpoints -----------------------------------------------------------------------------------------------------
 
@@ -263,6 +276,8 @@ class Detector(LightningModule):
         """Refuse another model's checkpoint, or one of other shapes, in words; and have one size, the checkpoint's."""
         check_checkpoint(checkpoint, self, self.architecture)
         super().on_load_checkpoint(checkpoint)
+        if self._trainer and self._trainer.state.fn == "fit":
+            self._seed_again(checkpoint["global_step"])
         # The datamodule resizes as the model told it before the checkpoint was read.
         datamodule = getattr(self._trainer, "datamodule", None)
         if isinstance(datamodule, AnomalibDataModule) and hasattr(datamodule, "test_data"):

@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SCRD4AD and PDD on what they are meant for: MedicalFewShot, one class and few shots, and a BMAD layout."""
+"""What the models are meant for: MedicalFewShot in each protocol, and a BMAD layout in anomalib's own datamodule."""
 
+import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from anomalib.data import BMAD, AnomalibDataModule
 from anomalib.engine import Engine
 from PIL import Image
 
-from anomalib_fsad import PDD, SCRD4AD, MedicalFewShot
+from anomalib_fsad import MedicalFewShot
+from tests.conformance.conftest import QUIET, REGISTERED, Variant
 from tests.conftest import draw
-from tests.unit.models.pdd.conftest import TINY as TINY_PDD
-from tests.unit.models.scrd4ad.conftest import TINY as TINY_SCRD4AD
 
 
 def bmad(root: Path) -> BMAD:
@@ -35,32 +34,37 @@ def bmad(root: Path) -> BMAD:
     return BMAD(root, "Brain", train_batch_size=2, eval_batch_size=2, num_workers=0)
 
 
-def medical(root: Path, protocol: str) -> MedicalFewShot:
+def medical(root: Path, protocol: str = "episodic") -> MedicalFewShot:
+    """Phantoms of several organs."""
     return MedicalFewShot(
         root,
         target="fundus",
         reader="phantom",
         reader_args={"image_size": 64, "n_train": 8, "n_test": 4},
         protocol=protocol,
-        k_shot=3,
+        k_shot=4,
         val_images=4,
-        train_batch_size=2,
+        train_batch_size=4,
         eval_batch_size=2,
         num_workers=0,
     )
 
 
-def datamodule(name: str, root: Path) -> AnomalibDataModule:
-    return bmad(root) if name == "bmad" else medical(root, name)
+DATA: dict[str, Callable[[Path], AnomalibDataModule]] = {
+    "bmad": bmad,
+    "one_class": lambda root: medical(root, "one_class"),
+    "few_shot": lambda root: medical(root, "few_shot"),
+    "episodic": medical,
+}
 
 
-@pytest.mark.parametrize("name", ["bmad", "one_class", "few_shot"])
-@pytest.mark.parametrize(("model_class", "tiny"), [(SCRD4AD, TINY_SCRD4AD), (PDD, TINY_PDD)])
-def test_fit_and_test(model_class: type, tiny: dict[str, Any], name: str, tmp_path: Path) -> None:
-    data, model = datamodule(name, tmp_path / "data"), model_class(**tiny, max_epochs=1, visualizer=False)
-    engine = Engine(accelerator="cpu", devices=1, default_root_dir=tmp_path, logger=False, enable_progress_bar=False)
-    engine.fit(model, datamodule=data)
-    (metrics,) = engine.test(model, datamodule=data)
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("own", [one for one in REGISTERED if one.backbone == "resnet18"], ids="-".join)
+def test_fit_and_test(own: Variant, data: str, tmp_path: Path) -> None:
+    model, datamodule = own.build(max_epochs=1), DATA[data](tmp_path / "data")
+    engine = Engine(default_root_dir=tmp_path, **QUIET)
+    engine.fit(model, datamodule=datamodule)
+    (metrics,) = engine.test(model, datamodule=datamodule)
     assert {"image_AUROC", "pixel_AUROC"} <= set(metrics)
     assert all(0 <= value <= 1 for value in metrics.values())
-    assert torch.isfinite(model.post_processor.image_threshold)
+    assert math.isfinite(model.post_processor.image_threshold)
