@@ -1,5 +1,5 @@
 # make setup        install everything into .venv, at the versions of constraints.txt
-# make demo         train and test D24FAD on drawn organs
+# make demo         D24FAD beside PatchCore and PaDiM on drawn organs
 # make test         all tests but the slow ones, in two processes (WORKERS=1 for one)
 # make test-unit    those that start no anomalib process
 # make test-slow    the slow ones: golden figures, full-size networks, tutorials
@@ -32,7 +32,7 @@ $(INSTALLED): pyproject.toml constraints.txt $(STARTUP)
 	@touch $(INSTALLED)
 
 demo: $(INSTALLED)
-	$(BIN)/anomalib train --config configs/quickstart.yaml
+	$(BIN)/anomalib-fsad demo
 
 test: $(INSTALLED)
 	$(TEST) -m "not slow"

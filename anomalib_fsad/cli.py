@@ -12,6 +12,7 @@ from importlib import import_module
 from anomalib_fsad import __version__
 
 VERBS = {
+    "demo": "D24FAD beside PatchCore and PaDiM on drawn organs, in a few minutes",
     "data": "what a folder of data sets is read as, and what would be wrong with it",
     "export": "D24FAD checkpoint -> bundle (needs torch and anomalib)",
     "enroll": "bundle + normal images -> enrolment of an organ (.npz)",

@@ -63,15 +63,15 @@ QUICK = {"D24FAD": "tf_efficientnet_lite0"}
 """The backbone that a model is tried with in `make test`, if it is not the first; the others are slow."""
 
 FIRST = next(iter(BACKBONES))
-VARIANTS = [
-    pytest.param(
-        Variant(name, backbone),
-        marks=[] if backbone == QUICK.get(name, FIRST) else [pytest.mark.slow],
-        id=f"{name}-{backbone}",
-    )
-    for name in [*registry.MODELS, "Toy"]
-    for backbone in BACKBONES
-]
+
+
+def tried(variant: Variant) -> Any:
+    """A parameter of the tests."""
+    quick = variant.backbone == QUICK.get(variant.name, FIRST)
+    return pytest.param(variant, marks=[] if quick else [pytest.mark.slow], id="-".join(variant))
+
+
+VARIANTS = [tried(Variant(name, backbone)) for name in [*registry.MODELS, "Toy"] for backbone in BACKBONES]
 
 
 @pytest.fixture(scope="session", params=VARIANTS)
