@@ -15,7 +15,7 @@ VERBS = {
     "demo": "D24FAD beside PatchCore and PaDiM on drawn organs, in a few minutes",
     "data": "what a folder of data sets is read as, and what would be wrong with it",
     "export": "D24FAD checkpoint -> bundle (needs torch and anomalib)",
-    "enroll": "bundle + normal images -> enrolment of an organ (.npz)",
+    "enroll": "bundle or checkpoint + normal images -> enrolment of an organ (.npz or .ckpt)",
     "predict": "bundle + enrolment + images -> csv and heat maps",
     "convert": "authors' checkpoint -> anomalib checkpoint (needs anomalib)",
     "weights": "which teachers have trained weights on this machine",

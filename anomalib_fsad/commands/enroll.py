@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Normal images of an organ -> an enrolment."""
+"""Normal images of an organ -> an enrolment of a bundle, or a checkpoint that holds them."""
 
 import argparse
 from pathlib import Path
@@ -9,9 +9,9 @@ from anomalib_fsad.commands.common import OK, add_runtime, inferencer_of, say
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The options."""
-    command.add_argument("bundle", type=Path)
+    command.add_argument("bundle", type=Path, help="a bundle, or a checkpoint (.ckpt; needs torch and anomalib)")
     command.add_argument("images", type=Path, help="folder of normal images")
-    command.add_argument("enrolment", type=Path, help=".npz to write")
+    command.add_argument("enrolment", type=Path, help=".npz to write for a bundle, .ckpt for a checkpoint")
     command.add_argument("--k-shot", type=int, help="take only this many of them, drawn by --seed")
     command.add_argument("--seed", type=int, default=111)
     command.add_argument(
@@ -25,7 +25,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write an enrolment."""
+    """Write an enrolment, or a checkpoint with the support exchanged."""
+    if options.bundle.suffix == ".ckpt":
+        return into_checkpoint(options)
     from anomalib_fsad.deploy.enrolment import check_suffix
     from anomalib_fsad.deploy.judgement import judgement
 
@@ -42,6 +44,28 @@ def run(options: argparse.Namespace) -> int:
         say(f"warning: {judged.caution}.", style="yellow")
     else:
         say(f"Note: {judged.caution}.")
+    return OK
+
+
+def into_checkpoint(options: argparse.Namespace) -> int:
+    """Write a checkpoint whose support, and the threshold that comes from it, is of these images."""
+    from anomalib_fsad import registry
+    from anomalib_fsad.images.listing import images_in
+    from anomalib_fsad.models.components.checkpoint import check_output, model_name_of, save_checkpoint
+
+    check_output(options.enrolment)
+    name = model_name_of(options.bundle)
+    model_class = registry.load(name)
+    if not hasattr(model_class, "use_support"):
+        msg = f"{str(options.bundle)!r} holds {name}, which compares with no support images: there is nothing to enrol."
+        raise ValueError(msg)
+    k_shot = options.k_shot or len(images_in(options.images, below=True))
+    more = {"threshold": "validation"} if options.target_fpr is None else {"target_fpr": options.target_fpr}
+    model = model_class.load_from_checkpoint(
+        options.bundle, map_location="cpu", few_shot_source=options.images, k_shot=k_shot, seed=options.seed, **more
+    )
+    save_checkpoint(model, options.enrolment)
+    say(f"Wrote {options.enrolment}, {name} with {k_shot} support images of {options.images}; use it as --ckpt_path.")
     return OK
 
 

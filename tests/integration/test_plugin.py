@@ -76,7 +76,7 @@ def test_names_yaml_and_benchmark(installed, tmp_path):
     (tmp_path / "train.yaml").write_text(yaml.safe_dump(config))
     cell = {
         "seed": 0,
-        "model": {"class_path": "D24FAD", "init_args": {**SMALL, "k_shot": {"grid": [1, 2]}}},
+        "model": {"class_path": "D24FAD", "init_args": {**SMALL, "lr": {"grid": [0.001, 0.0001]}}},
         "data": {"class_path": "MedicalFewShot", "init_args": PHANTOM},
     }
     (tmp_path / "benchmark.yaml").write_text(yaml.safe_dump({"accelerator": ["cpu"], "benchmark": cell}))
@@ -88,7 +88,7 @@ small = dict(backbone="resnet18", pre_trained=False)
 for name in ("D24FAD", "SCRD4AD"):
     for spec in (name, {"class_path": name}, {"class_path": f"anomalib_fsad.{name}"}):
         assert type(get_model(spec, **small)).__name__ == name
-slim = {"class_path": "PDD", "init_args": {"teachers": ["resnet18"], "pre_trained": False}}
+slim = {"class_path": "PDD", "init_args": {"backbone": "resnet18", "second_backbone": None, "pre_trained": False}}
 assert type(get_model(slim)).__name__ == "PDD"
 assert {"d24_f_a_d", "s_c_r_d4_a_d", "p_d_d"} <= set(list_models())
 for name in ("MedicalFewShot", "anomalib_fsad.MedicalFewShot"):
@@ -104,7 +104,7 @@ main()
     installed.run("-c", code, cwd=tmp_path)
     # The pipeline swallows errors; only its table tells whether the cells ran.
     rows = list(csv.DictReader(next(tmp_path.glob("runs/benchmark/*/results.csv")).open()))
-    assert [row["model.init_args.k_shot"] for row in rows] == ["1", "2"]
+    assert [float(row["model.init_args.lr"]) for row in rows] == [0.001, 0.0001]
     assert all(0 <= float(row["image_AUROC"]) <= 1 for row in rows)
 
 

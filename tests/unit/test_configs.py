@@ -9,6 +9,7 @@ from anomalib.cli import AnomalibCLI
 from anomalib.data import AnomalibDataModule
 
 import anomalib_fsad
+from anomalib_fsad.models.components.weights import offer_to_timm
 from anomalib_fsad.plugin import register
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -31,7 +32,7 @@ def test_model_recipe(path):
     if "backbone" in given["model"]["init_args"]:
         small.append("--model.init_args.backbone=resnet18")
     if given["model"]["class_path"] == "PDD":
-        small.append('--model.init_args.teachers=["resnet18"]')
+        small.append("--model.init_args.second_backbone=null")
     cli = AnomalibCLI(args=["train", "-c", str(path), "--data=MedicalFewShot", *small], run=False)
     assert type(cli.model) is getattr(anomalib_fsad, given["model"]["class_path"])
 
@@ -43,6 +44,7 @@ def test_data(path):
 
 @pytest.mark.parametrize(("name", "model"), [("quickstart", "D24FAD"), ("quickstart_patchcore", "Patchcore")])
 def test_quickstart(name, model):
+    offer_to_timm()  # as ANOMALIB_FSAD_WEIGHTS=packages does
     cli = AnomalibCLI(args=["train", "--config", str(CONFIGS / f"{name}.yaml")], run=False)
     assert type(cli.model).__name__ == model
     assert type(cli.datamodule) is anomalib_fsad.MedicalFewShot

@@ -91,6 +91,22 @@ def check_checkpoint(checkpoint: Mapping[str, Any], model: Any, architecture: Se
             raise ValueError(msg)
 
 
+def model_name_of(path: Path) -> str:
+    """The model of this package that a checkpoint holds."""
+    if not path.is_file():
+        msg = f"The checkpoint {str(path)!r} does not exist."
+        raise FileNotFoundError(msg)
+    from anomalib.utils.serialization import anomalib_safe_globals
+
+    with anomalib_safe_globals():
+        content = load_plain(path)
+    name = content.get(MODEL_KEY) if isinstance(content, Mapping) else None
+    if name not in MODELS:
+        msg = f"{str(path)!r} holds {name or 'nothing of this package'}: give a checkpoint of one of {sorted(MODELS)}."
+        raise ValueError(msg)
+    return str(name)
+
+
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, list | tuple) else value
 

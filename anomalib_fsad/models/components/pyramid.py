@@ -94,7 +94,7 @@ def layout(backbone: str, option: str = "backbone") -> Layout:
         raise ValueError(msg)
     try:
         with torch.device("meta"):
-            network = timm.create_model(name, features_only=True, pretrained=False)
+            network: Any = timm.create_model(name, features_only=True, pretrained=False)
         strides = tuple(int(stride) for stride in network.feature_info.reduction())
     except (RuntimeError, AttributeError, AssertionError, TypeError, ValueError) as error:
         msg = f"{option}={backbone!r} gives no maps of its stages ({error}): {suggestion}."
@@ -145,7 +145,7 @@ class Teacher(nn.Module):
         super().__init__()
         known = layout(backbone)
         self.mean, self.std = known.mean, known.std
-        self.network = _features_of(known, strides, pre_trained)
+        self.network: Any = _features_of(known, strides, pre_trained)
         self.channels: list[int] = list(self.network.feature_info.channels())
         # Swin and its kin put the channels last.
         self.channels_last = str(getattr(self.network, "output_fmt", "NCHW")).endswith("NHWC")

@@ -62,7 +62,7 @@ def training_support(dataset: Any, k_shot: int, seed: int | None) -> list[Tensor
             "or pass few_shot_source=path/to/folder."
         )
         raise ValueError(msg)
-    places = [int(place) for place in choose_support(normal, k_shot, seed or 0)]
+    places = choose_support(normal.tolist(), k_shot, seed or 0)
     logger.info(
         "Support set from the training split: %s",
         ", ".join(str(dataset.samples.iloc[place].image_path) for place in places),

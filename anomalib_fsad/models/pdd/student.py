@@ -2,6 +2,7 @@
 """The students: reverse distillation's decoder with two blocks a level, and, for one of them, priors on the way."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -19,7 +20,10 @@ class Student(nn.Module):
     def __init__(self, backbone: str, channels: Sequence[int]) -> None:
         super().__init__()
         *levels, deepest = channels
-        decoder = student_of(backbone, deepest, levels, blocks=2)
+        decoder: Any = student_of(backbone, deepest, levels, blocks=2)
+        self.layer1: nn.Module
+        self.layer2: nn.Module
+        self.layer3: nn.Module
         self.layer1, self.layer2, self.layer3 = decoder.layer1, decoder.layer2, decoder.layer3
 
     def deepest(self, m: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ def eager(model: D24FAD, path: Path) -> Eager:
         bool(final.pred_label.item()),
         final.anomaly_map[0, 0].numpy(),
         explained.predictions.pred_score.item(),
-        explained.reference_weights[0].numpy(),
+        explained.support_weights[0].numpy(),
     )
 
 

@@ -19,6 +19,7 @@ from anomalib_fsad.deploy.bundle import load_bundle, record_file, write_metadata
 from anomalib_fsad.deploy.graphs import Encoder, Scorer, is_labelled
 from anomalib_fsad.deploy.images import images_at
 from anomalib_fsad.models.d24fad import D24FAD
+from anomalib_fsad.models.d24fad.support import SupportMaps
 from tests.unit.deploy.conftest import eager
 
 LABELS = ["pred_label", "pred_mask"]
@@ -82,7 +83,7 @@ def test_without_statistics_the_raw_scores_remain(deployed):
     supports = list(Encoder(model)(torch.rand(3, 3, 60, 50)))
     weights, score, anomaly_map = scorer(queries, supports)
     model.model.support.images = torch.zeros(3, 3, 64, 64)
-    model.model.support.hold(supports, model.model.l2w.keys(supports))
+    model.model.support.hold(SupportMaps(model.model.l2w.keys(supports), supports))
     assert weights.shape == (2, 3, 3)
     torch.testing.assert_close(score, anomaly_map.amax(dim=(1, 2, 3)))
 
@@ -130,7 +131,7 @@ def test_takes_the_mean_and_imagenet_normalisation(deployed):
     image = torch.rand(1, 3, 64, 64)
     model.model.set_support(model.pre_processor.transform(torch.rand(2, 3, 64, 64)))
     encoder, scorer = Encoder(model), Scorer(model, (64, 64))
-    _, score, _ = scorer(list(encoder(image)), model.model.support.values)
+    _, score, _ = scorer(list(encoder(image)), model.model.support.maps.values)
     torch.testing.assert_close(score, model(image).pred_score, atol=1e-6, rtol=1e-4)
 
 

@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anomalib_fsad.data import MedicalFewShot
-from anomalib_fsad.deploy.images import folder_images
 from anomalib_fsad.images.listing import images_in
 from anomalib_fsad.images.support import choose_support
-from anomalib_fsad.models.d24fad.support_source import folder_references
+from anomalib_fsad.models.d24fad.support_source import folder_support
 from tests.conftest import draw
 
 
@@ -48,10 +47,9 @@ def test_a_folder_gives_the_same_images_to_data_and_model(
     data = MedicalFewShot(phantom, protocol="few_shot", cache_dir=tmp_path / "cache", **options)
     data.setup()
     # What a bundle enrols: all images of the folder in order, and the rule.
-    assert data.support_files == [str(path) for path in choose_support(folder_images(folder), k_shot, seed)]
-    assert folder_images(folder) == images_in(folder, below=True)
+    assert data.support_files == [str(path) for path in choose_support(images_in(folder, below=True), k_shot, seed)]
     (batch,) = list(data.support_dataloader())
-    for ours, theirs in zip(batch.image, folder_references(folder, k_shot, seed), strict=True):
+    for ours, theirs in zip(batch.image, folder_support(folder, k_shot, seed), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-6)
 
 

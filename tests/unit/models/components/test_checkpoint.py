@@ -88,3 +88,20 @@ def test_inspect_recognises_the_authors_file(authors):
     content = inspect_path(authors)
     assert content["kind"] == "weights of another code"
     assert "convert D24FAD" in content["hint"]
+
+
+def test_enroll_exchanges_the_support_of_a_checkpoint(authors, toy_root, tmp_path, capsys):
+    first = convert("D24FAD", authors, tmp_path / "first.ckpt", backbone="resnet18", image_size=64)
+    second = tmp_path / "second.ckpt"
+    assert main(["enroll", str(first), str(toy_root / "train/good"), str(second), "--k-shot", "3"]) == 0
+    model = D24FAD.load_from_checkpoint(second)
+    wanted = D24FAD.load_from_checkpoint(first, few_shot_source=toy_root / "train/good", k_shot=3)
+    assert torch.equal(model.model.support.images, wanted.model.support.images)
+    assert model.post_processor.image_threshold == wanted.post_processor.image_threshold
+    for arguments, words in (
+        ([first, tmp_path / "nowhere", tmp_path / "x.ckpt"], "nowhere"),
+        ([first, toy_root / "train/good", tmp_path / "x.npz"], "must end in .ckpt"),
+        ([tmp_path / "none.ckpt", toy_root / "train/good", tmp_path / "x.ckpt"], "does not exist"),
+    ):
+        assert main(["enroll", *map(str, arguments)]) == 2
+        assert words in capsys.readouterr().err.replace("\n", " ")

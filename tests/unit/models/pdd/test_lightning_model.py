@@ -107,7 +107,7 @@ def test_one_weight_file_for_each_teacher(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"pre_trained=.*'resnet18', 'vmamba_tiny'"):
             plain_weights(names, wrong)
     source = PDD(**{**TINY, "seed": 1}).model.teachers.networks
-    torch.save(source[0].extractor.feature_extractor.state_dict(), tmp_path / "resnet.pth")
+    torch.save(source[0].network.state_dict(), tmp_path / "resnet.pth")
     torch.save({"model": source[1].state_dict()}, tmp_path / "vmamba.pth")
     loaded = PDD(**{**TINY, "pre_trained": [str(tmp_path / "resnet.pth"), str(tmp_path / "vmamba.pth")], "seed": 2})
     for a, b in zip(source.state_dict().values(), loaded.model.teachers.networks.state_dict().values(), strict=True):

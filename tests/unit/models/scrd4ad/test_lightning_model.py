@@ -101,29 +101,26 @@ def test_it_learns_and_its_head_does_not_collapse(tmp_path: Path) -> None:
         return scale_distances(clean, student).mean().detach()
 
     before = distance()
-    metrics = fit(model, tmp_path, max_epochs=10).callback_metrics
+    metrics = fit(model, tmp_path, max_epochs=20).callback_metrics
     assert distance() < 0.9 * before
-    assert metrics["scale_entropy"] > 0.1
+    assert metrics["train_scale_entropy"] > 0.1
 
 
-def test_each_step_epoch_rank_and_seed_has_its_own_noise() -> None:
-    model = SCRD4AD(**BARE)
-    first, again, later = (model._generator(step).initial_seed() for step in (0, 0, 1))
-    assert first == again != later
-    others = []
-    for place in ({"seed": 112}, {"current_epoch": 1}, {"global_rank": 1}):
-        other = SCRD4AD(**BARE, seed=place.pop("seed", model.seed))
-        other._trainer = SimpleNamespace(**{"current_epoch": 0, "global_rank": 0, **place})
-        others.append(other._generator(0).initial_seed())
-        other._trainer = None
-    assert len({first, later, *others}) == 5
+def test_each_step_rank_and_seed_has_its_own_noise() -> None:
+    def draw(seed: int = 111, global_rank: int = 0, global_step: int = 0) -> int:
+        model = SCRD4AD(**BARE, seed=seed)
+        model._trainer = SimpleNamespace(global_rank=global_rank, global_step=global_step)
+        return model.step_generator().initial_seed()
+
+    assert draw() == draw()
+    assert len({draw(), draw(seed=112), draw(global_rank=1), draw(global_step=1)}) == 4
 
 
 def test_loss_and_entropy_are_logged(tmp_path: Path) -> None:
     metrics = fit(SCRD4AD(**BARE), tmp_path).callback_metrics
-    assert 0 < metrics["scale_entropy"] <= 1
+    assert 0 < metrics["train_scale_entropy"] <= 1
     assert torch.isfinite(metrics["train_loss"])
-    assert "scale_entropy" not in fit(SCRD4AD(**BARE, scale_weighting="none"), tmp_path).callback_metrics
+    assert "train_scale_entropy" not in fit(SCRD4AD(**BARE, scale_weighting="none"), tmp_path).callback_metrics
 
 
 def test_training_on_a_pre_processor_that_does_not_normalise(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from anomalib_fsad.models.scrd4ad.loss import ContrastiveDistillationLoss, relative_entropy, scale_distances
 
-loss = ContrastiveDistillationLoss()
+
+def loss(*features: object, penalty: float = 0.0) -> Tensor:
+    return ContrastiveDistillationLoss(penalty)(*features)["loss"]
 
 
 def features(seed: int) -> list[Tensor]:
@@ -50,10 +52,10 @@ def test_distances_are_of_each_image_alone() -> None:
 def test_the_penalty_pulls_a_collapsed_head_back_and_leaves_even_weights_alone() -> None:
     u, v, s = features(0), features(1), features(2)
     logits = torch.tensor([[60.0, 0.0, -60.0]]).expand(2, 3).clone().requires_grad_()
-    (ContrastiveDistillationLoss(0.1)(u, v, s, logits.log_softmax(1))).backward()
+    loss(u, v, s, logits.log_softmax(1), penalty=0.1).backward()
     assert torch.allclose(logits.grad.sum(0), torch.tensor([2, -1, -1]) * 0.1 / 3, atol=1e-4)
     even = torch.full((2, 3), 1 / 3).log()
-    assert torch.allclose(ContrastiveDistillationLoss(5.0)(u, v, s, even), loss(u, v, s))
+    assert torch.allclose(loss(u, v, s, even, penalty=5.0), loss(u, v, s))
 
 
 def test_relative_entropy_is_one_when_even_and_zero_when_collapsed() -> None:
