@@ -15,6 +15,7 @@
 # %%
 import matplotlib.pyplot as plt
 from anomalib.engine import Engine
+from PIL import Image
 
 from anomalib_fsad import D24FAD, MedicalFewShot
 
@@ -88,7 +89,7 @@ ill = [item for item in items if item.gt_label][:4]
 
 figure, axes = plt.subplots(3, len(ill), figsize=(8, 6))
 for column, item in zip(axes.T, ill, strict=True):
-    column[0].imshow(item.image.permute(1, 2, 0))
+    column[0].imshow(Image.open(item.image_path))
     column[1].imshow(item.gt_mask.squeeze(), cmap="gray")
     column[2].imshow(item.anomaly_map.squeeze(), cmap="inferno")
     column[2].set_title(f"score {item.pred_score:.2f}", fontsize=9)

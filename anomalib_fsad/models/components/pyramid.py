@@ -145,10 +145,11 @@ class Teacher(nn.Module):
         super().__init__()
         known = layout(backbone)
         self.mean, self.std = known.mean, known.std
-        self.network: Any = _features_of(known, strides, pre_trained)
-        self.channels: list[int] = list(self.network.feature_info.channels())
+        network: Any = _features_of(known, strides, pre_trained)
+        self.network = network
+        self.channels: list[int] = list(network.feature_info.channels())
         # Swin and its kin put the channels last.
-        self.channels_last = str(getattr(self.network, "output_fmt", "NCHW")).endswith("NHWC")
+        self.channels_last = str(getattr(network, "output_fmt", "NCHW")).endswith("NHWC")
         if pre_trained is False:
             wake_residual_branches(self.network)
         self.register_load_state_dict_pre_hook(_from_first_release)

@@ -76,7 +76,7 @@ def trained_weights(backbone: str, pre_trained: bool | str | Path) -> dict[str, 
     """
     if pre_trained is True:
         return packaged_weights(backbone)
-    path = Path(pre_trained)
+    path = Path(str(pre_trained))
     return fitted(read_state_dict(path), backbone, f"pre_trained={str(path)!r}")
 
 
