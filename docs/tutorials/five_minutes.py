@@ -89,9 +89,9 @@ ill = [item for item in items if item.gt_label][:4]
 
 figure, axes = plt.subplots(3, len(ill), figsize=(8, 6))
 for column, item in zip(axes.T, ill, strict=True):
-    column[0].imshow(Image.open(item.image_path))
+    column[0].imshow(Image.open(item.image_path).convert("RGB"))
     column[1].imshow(item.gt_mask.squeeze(), cmap="gray")
-    column[2].imshow(item.anomaly_map.squeeze(), cmap="inferno")
+    column[2].imshow(item.anomaly_map.squeeze(), cmap="inferno", vmin=0, vmax=1)
     column[2].set_title(f"score {item.pred_score:.2f}", fontsize=9)
 for axis, name in zip(axes[:, 0], ("image", "lesion", "heat map"), strict=True):
     axis.set_ylabel(name)
