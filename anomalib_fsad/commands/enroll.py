@@ -59,7 +59,7 @@ def into_checkpoint(options: argparse.Namespace) -> int:
     if not hasattr(model_class, "use_support"):
         msg = f"{str(options.bundle)!r} holds {name}, which compares with no support images: there is nothing to enrol."
         raise ValueError(msg)
-    k_shot = options.k_shot or len(images_in(options.images, below=True))
+    k_shot = options.k_shot or max(len(images_in(options.images, below=True)), 1)
     more = {"threshold": "validation"} if options.target_fpr is None else {"target_fpr": options.target_fpr}
     model = model_class.load_from_checkpoint(
         options.bundle, map_location="cpu", few_shot_source=options.images, k_shot=k_shot, seed=options.seed, **more

@@ -65,16 +65,21 @@ QUICK = {"D24FAD": "tf_efficientnet_lite0"}
 FIRST = next(iter(BACKBONES))
 
 
+def is_quick(variant: Variant) -> bool:
+    """Whether `make test` tries it."""
+    return variant.backbone == QUICK.get(variant.name, FIRST)
+
+
 def tried(variant: Variant) -> Any:
     """A parameter of the tests."""
-    quick = variant.backbone == QUICK.get(variant.name, FIRST)
-    return pytest.param(variant, marks=[] if quick else [pytest.mark.slow], id="-".join(variant))
+    return pytest.param(variant, marks=[] if is_quick(variant) else [pytest.mark.slow], id="-".join(variant))
 
 
+REGISTERED = [Variant(name, backbone) for name in registry.MODELS for backbone in BACKBONES]
 VARIANTS = [tried(Variant(name, backbone)) for name in [*registry.MODELS, "Toy"] for backbone in BACKBONES]
 
 
-@pytest.fixture(scope="session", params=VARIANTS)
+@pytest.fixture(scope="module", params=VARIANTS)
 def variant(request: pytest.FixtureRequest) -> Iterator[Variant]:
     if request.param.name != "Toy":
         yield request.param
@@ -112,12 +117,12 @@ def fit(graded_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def fitted(variant: Variant, fit: Callable[[Variant], Fitted]) -> Fitted:
     return fit(variant)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def detector(fitted: Fitted) -> Fitted:
     """A fitted variant that is held to the bounds of low precision; the toy is not: it is ten lines of a detector."""
     if fitted.variant.name == "Toy":
@@ -166,7 +171,7 @@ def export(fitted: Fitted, kind: str, root: Path, *more: str) -> Path:
     return root / "weights" / kind
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def onnx_file(fitted: Fitted, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """With anomalib's defaults: no input size, so height and width are dynamic."""
     return export(fitted, "onnx", tmp_path_factory.mktemp("onnx")) / "model.onnx"

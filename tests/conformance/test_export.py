@@ -22,7 +22,7 @@ from tests.conftest import same_as_test_arguments
 PRECISIONS = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def network(onnx_file: Path) -> openvino.Model:
     """What ``anomalib export --export_type openvino`` converts."""
     return openvino.convert_model(onnx_file)

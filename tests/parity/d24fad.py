@@ -60,7 +60,7 @@ def _check_eval(report: Report, model: D24FADModel, query: Tensor, support: Tens
     blurred = gaussian_blur(raw)
     report.tensor("map", raw, figures["map_raw"], COSINE_RESOLUTION)
     report.tensor("map, blurred", blurred, figures["map_blurred"], COSINE_RESOLUTION)
-    explained = model.explain(query, model.describe(support)).predictions
+    explained = model.predict_with_weights(query, model.describe(support)).predictions
     for image, (actual, expected) in enumerate(zip(explained.pred_score, figures["score"], strict=True)):
         report.scalar(f"score of image {image}", actual, expected, resolution=COSINE_RESOLUTION)
     ssd = distillation(maps.student, maps.support)

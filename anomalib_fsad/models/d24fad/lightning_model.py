@@ -194,7 +194,7 @@ class D24FAD(FewShotDetector, AnomalibModule):
         return self._explained(batch)
 
     def _explained(self, batch: Batch, support: SupportMaps | list[Bank] | None = None) -> Batch:
-        predictions, weights, patch = self.model.explain(batch.image, support)
+        predictions, weights, patch = self.model.predict_with_weights(batch.image, support)
         batch.update(**predictions._asdict())
         # Beside anomalib's own fields: what each of the K supports counted, by scale and on average.
         batch.support_weights_by_scale = weights  # B x S x K

@@ -87,7 +87,7 @@ class NearestModel(D24FADModel):
             bank = self.support.bank
             return self._verdict(_found(self.levels(images), bank), bank, images.shape[-2:])
 
-    def explain(self, images: Tensor, support: SupportMaps | Sequence[Bank] | None = None) -> Explained:
+    def predict_with_weights(self, images: Tensor, support: SupportMaps | Sequence[Bank] | None = None) -> Explained:
         """Score images and tell which patch of which support was the nearest.
 
         The weights are shares: of an image's places, how many have their nearest patch in each support.

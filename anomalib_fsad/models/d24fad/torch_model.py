@@ -139,9 +139,9 @@ class D24FADModel(nn.Module):
 
     def forward(self, images: Tensor) -> InferenceBatch:
         """Score images, B x 3 x H x W, against the support; each image by itself."""
-        return self.explain(images).predictions
+        return self.predict_with_weights(images).predictions
 
-    def explain(self, images: Tensor, support: SupportMaps | None = None) -> Explained:
+    def predict_with_weights(self, images: Tensor, support: SupportMaps | None = None) -> Explained:
         """Score images and tell which support each verdict leaned on.
 
         Args:

@@ -42,7 +42,7 @@ def tensor(path: Path) -> Tensor:
 @torch.no_grad()
 def eager(model: D24FAD, path: Path) -> Eager:
     """What anomalib's engine computes of an image: its pre-processor, the model, its post-processor."""
-    explained = model.model.explain(model.pre_processor.transform(tensor(path)[None]))
+    explained = model.model.predict_with_weights(model.pre_processor.transform(tensor(path)[None]))
     final = model.post_processor(explained.predictions)
     return Eager(
         final.pred_score.item(),

@@ -67,7 +67,7 @@ def test_a_package_of_another_version_is_said(damaged: Path) -> None:
 
 
 def test_another_architecture_does_not_fit() -> None:
-    with pytest.raises(ValueError, match=r"does not hold the weights of backbone 'resnet18'.*missing"):
+    with pytest.raises(ValueError, match=r"does not hold the weights of backbone 'resnet18.*missing"):
         Teacher("resnet18", pre_trained=package_file(LITE0))
 
 

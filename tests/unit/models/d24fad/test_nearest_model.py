@@ -32,7 +32,7 @@ def test_scores_do_not_depend_on_batch_size_or_order(model, images):
 
 
 def test_what_is_explained_is_what_is_scored(model, images):
-    explained = model.explain(images)
+    explained = model.predict_with_weights(images)
     torch.testing.assert_close(explained.predictions.pred_score, model(images).pred_score)
     assert explained.support_weights.shape == (5, 10, 3)  # B levels K
     torch.testing.assert_close(explained.support_weights.sum(2), torch.ones(5, 10))
@@ -40,8 +40,8 @@ def test_what_is_explained_is_what_is_scored(model, images):
 
 def test_own_banks_equal_the_support_set(model, images):
     bank = model.bank(model.support.images)
-    own = model.explain(images, [bank] * len(images))
-    from_set = model.explain(images)
+    own = model.predict_with_weights(images, [bank] * len(images))
+    from_set = model.predict_with_weights(images)
     torch.testing.assert_close(own.predictions.anomaly_map, from_set.predictions.anomaly_map, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(own.nearest.box, from_set.nearest.box)
 
@@ -50,7 +50,7 @@ def test_a_support_is_nearest_to_itself(model):
     supports = model.support.images
     scores = model(supports).pred_score
     assert (scores < 1e-3).all()
-    explained = model.explain(supports)
+    explained = model.predict_with_weights(supports)
     assert (explained.support_weights.argmax(2) == torch.arange(3)[:, None]).all()
     assert explained.nearest.support.tolist() == [0, 1, 2]
     hottest = explained.predictions.anomaly_map.flatten(1).argmax(1)

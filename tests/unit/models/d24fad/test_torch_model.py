@@ -54,8 +54,8 @@ def test_an_image_is_no_anomaly_beside_itself(model, images):
 def test_own_supports_equal_the_support_set(model, images):
     support = torch.rand(3, 3, 64, 64)
     model.set_support(support)
-    from_set = model.explain(images)
-    own = model.explain(images, model.describe(support.expand(len(images), -1, -1, -1, -1)))
+    from_set = model.predict_with_weights(images)
+    own = model.predict_with_weights(images, model.describe(support.expand(len(images), -1, -1, -1, -1)))
     torch.testing.assert_close(own.predictions.pred_score, from_set.predictions.pred_score)
     torch.testing.assert_close(own.support_weights, from_set.support_weights)
     assert from_set.support_weights.shape == (7, 3, 3)  # B S K
