@@ -10,7 +10,15 @@ from torch import nn
 from anomalib_fsad.models.pdd import PDD, PDDLoss, from_authors
 from anomalib_fsad.models.pdd.loss import diversity, sum_cosine, sum_mse
 from anomalib_fsad.models.pdd.torch_model import raw_map
-from tests.parity.golden import NORM_TOLERANCE, Report, golden_images, golden_state, imagenet_normalize
+from tests.parity.golden import (
+    LOSS_RESOLUTION,
+    NORM_TOLERANCE,
+    Report,
+    as_recorded,
+    golden_images,
+    golden_state,
+    imagenet_normalize,
+)
 
 
 def authors_name(name: str) -> str:
@@ -35,6 +43,7 @@ def fill(network: nn.Module) -> None:
     network.load_state_dict(golden_state({name: tensor.shape for name, tensor in network.state_dict().items()}))
 
 
+@as_recorded()
 def check(case: dict[str, Any]) -> Report:
     """Compare the one case."""
     report = Report(f"PDD {case['size']} px")
@@ -82,4 +91,6 @@ def terms(report: Report, mode: str, maps: dict[str, Any], figures: dict[str, An
         report.scalar(f"{mode}: MSE, skip student", sum_mse(f, a), figures["mse_skip"])
         report.scalar(f"{mode}: MSE, plain student", sum_mse(f, b), figures["mse_plain"])
         report.scalar(f"{mode}: cosine, skip student", sum_cosine(f, a), figures["cos_skip"])
-        report.scalar(f"{mode}: diversity", diversity(a, b, 0.75, 0.30), figures["diversity"])
+        report.scalar(
+            f"{mode}: diversity", diversity(a, b, 0.75, 0.30), figures["diversity"], resolution=LOSS_RESOLUTION
+        )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """SCRD4AD against the authors' figures: forward, both loss forms, maps, scores, and the released form's gradients."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -14,10 +15,14 @@ from tests.parity.golden import (
     NORM_TOLERANCE,
     VALUE_TOLERANCE,
     Report,
+    as_recorded,
     golden_images,
     golden_state,
     imagenet_normalize,
 )
+
+NARROW = 64
+"""Channels of a small ResNet's first convolution."""
 
 HEAD = {"scale_head.weight": "mlp.weight", "scale_head.bias": "mlp.bias"}
 """Our names to the authors'."""
@@ -98,8 +103,9 @@ def _vector(report: Report, name: str, actual: Tensor, expected: list[Any]) -> N
 
 
 def _gradients(report: Report, model: SCRD4ADModel, images: Tensor, noisy: Tensor, figures: dict[str, Any]) -> None:
-    value = ContrastiveDistillationLoss()(*model.train()(images, noisy))["loss"]
-    value.backward()
+    with nullcontext() if len(model.teacher.network.layer1[0].conv1.weight) == NARROW else as_recorded():
+        value = ContrastiveDistillationLoss()(*model.train()(images, noisy))["loss"]
+        value.backward()
     report.scalar("training loss", value.detach(), figures["loss_unweighted"])
     gradients = {authors_name(name): p.grad for name, p in model.named_parameters() if p.requires_grad}
     total = figures["grad_total"]
