@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalib_fsad.deploy.bundle import BundleError, check_header, digest_of, write_atomically
+from anomalib_fsad.deploy.network import Maps
+from anomalib_fsad.deploy.patches import Bank, bank_from_arrays
 from anomalib_fsad.threshold import Threshold, threshold_from_normals
 
 FORMAT = "anomalib-fsad-enrolment"
@@ -31,7 +33,7 @@ class Enrolment:
     """K normal images of one organ, seen by one bundle.
 
     Attributes:
-        maps: the student's maps, K x C x h x w for each scale.
+        maps: what is compared, K x C x h x w for each level: the student's maps, or those of all spaces.
         names: of the K images.
         bundle: digest of the bundle.
         normal_scores: raw score of each image against the others (leave-one-out); empty with one image.
@@ -39,6 +41,7 @@ class Enrolment:
         normal_levels: the median of each of those raw maps.
         threshold: on raw scores, from these images; ``None`` leaves labels to the checkpoint's threshold.
         map_threshold: on raw maps, likewise.
+        bank: the patches of the K images from all sides, with ``matching=nearest``.
     """
 
     maps: tuple[NDArray[np.float32], ...] = field(repr=False)
@@ -49,9 +52,15 @@ class Enrolment:
     normal_levels: NDArray[np.float64]
     threshold: Threshold | None = None
     map_threshold: Threshold | None = None
+    bank: Bank | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def support(self) -> Maps | Bank:
+        """What images are compared with."""
+        return self.maps if self.bank is None else self.bank
 
     def with_threshold(self, target_fpr: float | None) -> "Enrolment":
         """The same images with another threshold, or with the checkpoint's (``None``)."""
@@ -83,7 +92,8 @@ class Enrolment:
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         maps = {f"map_{scale}": maps for scale, maps in enumerate(self.maps, start=1)}
-        return maps | {name: getattr(self, name) for name in NORMALS}
+        bank = {} if self.bank is None else self.bank.arrays()
+        return maps | {name: getattr(self, name) for name in NORMALS} | bank
 
     def _document(self) -> dict[str, Any]:
         return {
@@ -113,7 +123,7 @@ class Enrolment:
         except Exception as error:
             msg = f"{str(path)!r} is no enrolment, or is damaged or truncated ({error}): enrol the images again."
             raise BundleError(msg) from error
-        check_header(document, FORMAT, VERSION, path)
+        check_header(document, FORMAT, (VERSION,), path)
         try:
             return _enrolment(document, arrays)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -142,7 +152,8 @@ def _enrolment(document: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
         msg = f"its maps are not those of {len(names)} images"
         raise ValueError(msg)
     scores, peaks, levels = (arrays[name] for name in NORMALS)
-    plain = Enrolment(maps, names, str(document["bundle"]), scores, peaks, levels)
+    bank = bank_from_arrays(arrays, [m.shape[1] for m in maps], len(names))
+    plain = Enrolment(maps, names, str(document["bundle"]), scores, peaks, levels, bank=bank)
     return plain.with_threshold(document["target_fpr"])
 
 
