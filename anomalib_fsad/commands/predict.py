@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An image or a folder of images -> a table and heat maps."""
+"""An image or a folder of images -> a table, heat maps and a page to look through."""
 
 import argparse
 from collections.abc import Iterable, Iterator
@@ -14,14 +14,16 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("enrolment", type=Path, help=".npz that enroll wrote")
     command.add_argument("images", type=Path, help="an image, or a folder of images")
     command.add_argument("output", type=Path, help="folder for predictions.csv, predictions.json and heat_maps/")
+    command.add_argument("--report", type=Path, metavar="FILE.html", help="a page to look the images through")
     command.add_argument("--overwrite", action="store_true", help="replace the results that are there, as a whole")
     command.add_argument("--no-heat-maps", action="store_true")
+    command.add_argument("--follow-links", action="store_true", help="also read what lies elsewhere by a symbolic link")
     command.add_argument("--workers", type=int, default=2, help="threads")
     add_runtime(command)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write a table and heat maps."""
+    """Write a table, heat maps and a report."""
     from rich.progress import track
 
     from anomalib_fsad.deploy.folder import Row, predict_folder
@@ -43,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
             options.images,
             options.output,
             heat_maps=not options.no_heat_maps,
+            report=options.report,
+            follow_links=options.follow_links,
             overwrite=options.overwrite,
             workers=options.workers,
             track=progress,
@@ -57,6 +61,8 @@ def run(options: argparse.Namespace) -> int:
         f"{summary.images} images, {summary.anomalous} anomalous, {summary.unreadable} unreadable: "
         f"{options.output / TABLE}"
     )
+    if options.report is not None:
+        say(f"Report: {options.report} ({options.report.stat().st_size / 1e6:.1f} MB)")
     foreign = summary.drift is not None and summary.drift.foreign
     if foreign:
         say(f"warning: {summary.drift}", style="yellow")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 from anomalib_fsad.deploy.bundle import Bundle, BundleError, load_bundle
-from anomalib_fsad.deploy.enrolment import Enrolment
+from anomalib_fsad.deploy.enrolment import NO_PICTURES, Enrolment, refuse_enrolled
 from anomalib_fsad.deploy.images import (
     Image,
     Images,
@@ -20,6 +20,8 @@ from anomalib_fsad.deploy.images import (
     is_batch,
     named_images,
     refuse_copies,
+    refuse_links,
+    small_picture,
 )
 from anomalib_fsad.deploy.network import Maps, Network, Verdicts
 from anomalib_fsad.deploy.prediction import Prediction
@@ -79,8 +81,13 @@ class FewShotInferencer:
         k_shot: int | None = None,
         seed: int = 111,
         target_fpr: float | None = TARGET_FPR,
+        pictures: bool = True,
+        add_to: Enrolment | None = None,
     ) -> Enrolment:
         """The support that images are compared with by ``predict``.
+
+        Images are read one after another, but their maps are held together, and each is compared with all others: the
+        time grows with the square of their number.
 
         Args:
             images: normal images: a folder, a list of images or paths, or a batch B x H x W x 3.
@@ -89,16 +96,33 @@ class FewShotInferencer:
             target_fpr: sets a threshold by these images alone, which a share ``target_fpr`` of normal images would
                 exceed; see :mod:`anomalib_fsad.threshold`. ``None`` keeps the checkpoint's own threshold, which
                 was found on the data it was validated with.
+            pictures: whether the enrolment keeps small pictures of them, for reports.
+            add_to: an enrolment whose images they join.
         """
         if target_fpr is not None:
             check_target(target_fpr)
+        if add_to is not None:
+            self._check(add_to, "The enrolment to add to")
         support = self._support(images, k_shot, seed)
         if target_fpr is not None:
-            refuse_copies(support)
-        chunks = [maps for _, maps in self._encoded(support)]
+            support = refuse_copies(support)
+        shrunk: list[NDArray[np.uint8]] = []
+        names: tuple[str, ...] = ()
+        chunks: list[Maps] = []
+        for chunk_names, chunk in self._encoded(self._pictured(support, shrunk)):
+            names += tuple(chunk_names)
+            chunks.append(chunk)
         maps = tuple(np.concatenate(scale) for scale in zip(*chunks, strict=True))
+        kept = np.stack(shrunk) if pictures else NO_PICTURES
+        if add_to is not None:
+            if target_fpr is not None:
+                refuse_enrolled(names, maps, add_to)
+            names = add_to.names + names
+            maps = tuple(np.concatenate(scales) for scales in zip(add_to.maps, maps, strict=True))
+            both = pictures and len(add_to.pictures) and add_to.pictures.shape[1:] == kept.shape[1:]
+            kept = np.concatenate([add_to.pictures, kept]) if both else NO_PICTURES
         scores, peaks, levels = self._leave_one_out(maps)
-        plain = Enrolment(maps, tuple(s.name for s in support), self.bundle.digest, scores, peaks, levels)
+        plain = Enrolment(maps, names, self.bundle.digest, scores, peaks, levels, pictures=kept)
         return plain.with_threshold(target_fpr)
 
     def load(self, path: str | Path) -> Enrolment:
@@ -160,6 +184,12 @@ class FewShotInferencer:
         if chunk:
             yield self._encode(chunk)
 
+    def _pictured(self, images: Iterable[Named], shrunk: list[NDArray[np.uint8]]) -> Iterator[Named]:
+        """The images, as they are; small pictures of them are put into a list."""
+        for image in images:
+            shrunk.append(small_picture(image.pixels, self.bundle.metadata.image_size))
+            yield image
+
     def _encode(self, chunk: Sequence[Named]) -> tuple[list[str], Maps]:
         return [image.name for image in chunk], self._network.encode(np.stack([image.pixels for image in chunk]))
 
@@ -177,17 +207,19 @@ class FewShotInferencer:
 
     # Checks ----------------------------------------------------------------------------------------------------------
 
-    def _support(self, images: Image | Images, k_shot: int | None, seed: int) -> list[Named]:
+    def _support(self, images: Image | Images, k_shot: int | None, seed: int) -> Iterator[Named]:
         source = "The list of images"
         if isinstance(images, str | Path):
             source = f"The folder {str(images)!r}"
-            images = images_at(Path(images))
+            folder = Path(images)
+            images = images_at(folder)
+            refuse_links(images, folder)
         every = image_list(images)
         wanted = len(every) if k_shot is None else k_shot
         if wanted < 1 or len(every) < wanted:
             msg = f"{source} holds {len(every)} images, but k_shot={k_shot}: add normal images or change k_shot."
             raise ValueError(msg)
-        return list(named_images(choose_support(every, wanted, seed), self.intensity))
+        return named_images(choose_support(every, wanted, seed), self.intensity)
 
     def _check(self, enrolment: Enrolment, what: str) -> None:
         if enrolment.bundle != self.bundle.digest:
