@@ -14,7 +14,7 @@ from anomalib_fsad import __version__
 VERBS = {
     "demo": "D24FAD beside PatchCore and PaDiM on drawn organs, in a few minutes",
     "data": "what a folder of data sets is read as, and what would be wrong with it",
-    "export": "D24FAD checkpoint -> bundle (needs torch and anomalib)",
+    "export": "checkpoint -> bundle (needs torch and anomalib)",
     "enroll": "bundle or checkpoint + normal images -> enrolment of an organ (.npz or .ckpt)",
     "predict": "bundle + enrolment + images -> csv and heat maps",
     "convert": "authors' checkpoint -> anomalib checkpoint (needs anomalib)",

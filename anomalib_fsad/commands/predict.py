@@ -11,7 +11,9 @@ from anomalib_fsad.commands.common import ATTENTION, INTERRUPTED, OK, add_runtim
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The options."""
     command.add_argument("bundle", type=Path)
-    command.add_argument("enrolment", type=Path, help=".npz that enroll wrote")
+    command.add_argument(
+        "enrolment", type=Path, nargs="?", help=".npz that enroll wrote; none for a model that compares with no support"
+    )
     command.add_argument("images", type=Path, help="an image, or a folder of images")
     command.add_argument("output", type=Path, help="folder for predictions.csv, predictions.json and heat_maps/")
     command.add_argument("--report", type=Path, metavar="FILE.html", help="a page to look the images through")
@@ -33,7 +35,13 @@ def run(options: argparse.Namespace) -> int:
         msg = f"--workers {options.workers} must be at least 1."
         raise ValueError(msg)
     inferencer = inferencer_of(options)
-    enrolment = inferencer.load(options.enrolment)
+    enrolment = None if options.enrolment is None else inferencer.load(options.enrolment)
+    if enrolment is None and inferencer.bundle.metadata.few_shot:
+        msg = (
+            f"{inferencer.bundle.metadata.model} compares with normal images: enrol some (anomalib-fsad enroll), then "
+            "predict BUNDLE ENROLMENT.npz IMAGES OUTPUT."
+        )
+        raise ValueError(msg)
 
     def progress(rows: Iterator[Row], count: int) -> Iterable[Row]:
         return track(rows, description="Predicting", total=count, console=messages)

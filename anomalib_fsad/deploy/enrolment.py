@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalib_fsad.deploy.bundle import BundleError, check_header, digest_of, write_atomically
+from anomalib_fsad.deploy.network import Maps
+from anomalib_fsad.deploy.patches import Bank, bank_from_arrays
 from anomalib_fsad.threshold import Threshold, threshold_from_normals
 
 FORMAT = "anomalib-fsad-enrolment"
@@ -37,7 +39,7 @@ class Enrolment:
     """K normal images of one organ, seen by one bundle.
 
     Attributes:
-        maps: the student's maps, K x C x h x w for each scale.
+        maps: what is compared, K x C x h x w for each level: the student's maps, or those of all spaces.
         names: of the K images.
         bundle: digest of the bundle.
         normal_scores: raw score of each image against the others (leave-one-out); empty with one image.
@@ -46,6 +48,7 @@ class Enrolment:
         threshold: on raw scores, from these images; ``None`` leaves labels to the checkpoint's threshold.
         map_threshold: on raw maps, likewise.
         pictures: of the K images, K x h x w x 3, small; none where they were not kept.
+        bank: the patches of the K images from all sides, with ``matching=nearest``.
     """
 
     maps: tuple[NDArray[np.float32], ...] = field(repr=False)
@@ -57,9 +60,15 @@ class Enrolment:
     threshold: Threshold | None = None
     map_threshold: Threshold | None = None
     pictures: NDArray[np.uint8] = field(default_factory=lambda: NO_PICTURES, repr=False)
+    bank: Bank | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def support(self) -> Maps | Bank:
+        """What images are compared with."""
+        return self.maps if self.bank is None else self.bank
 
     def with_threshold(self, target_fpr: float | None) -> "Enrolment":
         """The same images with another threshold, or with the checkpoint's (``None``)."""
@@ -92,7 +101,8 @@ class Enrolment:
     def _arrays(self) -> dict[str, NDArray[Any]]:
         maps = {f"map_{scale}": maps for scale, maps in enumerate(self.maps, start=1)}
         pictures = {PICTURES: self.pictures} if len(self.pictures) else {}
-        return maps | {name: getattr(self, name) for name in NORMALS} | pictures
+        bank = {} if self.bank is None else self.bank.arrays()
+        return maps | {name: getattr(self, name) for name in NORMALS} | bank | pictures
 
     def _document(self) -> dict[str, Any]:
         return {
@@ -122,7 +132,7 @@ class Enrolment:
         except Exception as error:
             msg = f"{str(path)!r} is no enrolment, or is damaged or truncated ({error}): enrol the images again."
             raise BundleError(msg) from error
-        check_header(document, FORMAT, VERSION, path)
+        check_header(document, FORMAT, (VERSION,), path)
         try:
             return _enrolment(document, arrays)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -176,7 +186,8 @@ def _enrolment(document: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or len(pictures) not in {0, len(names)}:  # noqa: PLR2004
         msg = f"its pictures are not those of {len(names)} images"
         raise ValueError(msg)
-    plain = Enrolment(maps, names, str(document["bundle"]), scores, peaks, levels, pictures=pictures)
+    bank = bank_from_arrays(arrays, [m.shape[1] for m in maps], len(names))
+    plain = Enrolment(maps, names, str(document["bundle"]), scores, peaks, levels, bank=bank, pictures=pictures)
     return plain.with_threshold(document["target_fpr"])
 
 

@@ -51,7 +51,7 @@ class Summary(NamedTuple):
 
 def predict_folder(
     inferencer: FewShotInferencer,
-    enrolment: Enrolment,
+    enrolment: Enrolment | None,
     source: Path,
     output: Path,
     *,
@@ -66,7 +66,7 @@ def predict_folder(
 
     Args:
         inferencer: of the enrolment's bundle.
-        enrolment: what the images are compared with.
+        enrolment: what the images are compared with; ``None`` for a model that compares with no support.
         source: an image or a folder.
         output: a folder to write; not inside ``source``. See :mod:`anomalib_fsad.deploy.results`.
         heat_maps: whether to draw them.
@@ -80,7 +80,8 @@ def predict_folder(
     folder = source.parent if source.is_file() else source
     _keep_apart(source, output)
     judged = judgement(inferencer.bundle.metadata, enrolment)
-    header = ["image", "score", "label", "raw_score", *(f"reference_{k + 1}" for k in range(len(enrolment))), "error"]
+    shots = 0 if enrolment is None else len(enrolment)
+    header = ["image", "score", "label", "raw_score", *(f"reference_{k + 1}" for k in range(shots)), "error"]
     facts = _facts(inferencer, enrolment, judged)
     with ExitStack() as stack:
         page = None
@@ -109,7 +110,7 @@ def predict_folder(
         pool = ThreadPoolExecutor(max_workers=workers)
         try:
             for row in track(pool.map(predict, paths), len(paths)):
-                results.add(table_row(row, len(enrolment)))
+                results.add(table_row(row, shots))
                 if page is not None and row.entry is not None:
                     page.add(row.entry)
                 elif page is not None:
@@ -120,7 +121,7 @@ def predict_folder(
         finally:
             # On Ctrl-C too: what has not begun is not waited for.
             pool.shutdown(cancel_futures=True)
-        drift = drift_of(levels, enrolment)
+        drift = None if enrolment is None else drift_of(levels, enrolment)
         summary = Summary(len(paths), anomalous, len(paths) - len(levels), drift)
         results.facts |= {**summary._asdict(), "drift": None if drift is None else drift._asdict()}
         if page is not None:
@@ -145,14 +146,14 @@ def _keep_apart(source: Path, output: Path) -> None:
         raise ValueError(msg)
 
 
-def _facts(inferencer: FewShotInferencer, enrolment: Enrolment, judged: Judgement) -> dict[str, Any]:
+def _facts(inferencer: FewShotInferencer, enrolment: Enrolment | None, judged: Judgement) -> dict[str, Any]:
     """What ``predictions.json`` says of a run before it has begun."""
     runtime = MODULES[inferencer.backend]
     return {
         "bundle": inferencer.bundle.digest,
         "model": inferencer.bundle.metadata.model,
-        "enrolment": enrolment.digest,
-        "normal_images": len(enrolment),
+        "enrolment": None if enrolment is None else enrolment.digest,
+        "normal_images": 0 if enrolment is None else len(enrolment),
         "threshold": judged.threshold,
         "threshold_source": judged.source,
         "threshold_caution": judged.caution,

@@ -3,6 +3,8 @@
 
 from typing import NamedTuple
 
+import numpy as np
+
 from anomalib_fsad.deploy.bundle import Metadata
 from anomalib_fsad.deploy.enrolment import Enrolment
 
@@ -27,19 +29,20 @@ class Judgement(NamedTuple):
     contour: str
 
 
-def judgement(metadata: Metadata, enrolment: Enrolment) -> Judgement:
-    """How the images of an enrolment are judged: by its own threshold, else by the checkpoint's, else not."""
-    peak = float(enrolment.normal_peaks.max(initial=0.0))
-    own, count = enrolment.threshold, len(enrolment)
-    if own is not None and enrolment.map_threshold is not None:
+def judgement(metadata: Metadata, enrolment: Enrolment | None) -> Judgement:
+    """How images are judged: by the enrolment's own threshold, else by the checkpoint's, else not."""
+    peak = 0.0 if enrolment is None else float(enrolment.normal_peaks.max(initial=0.0))
+    own, count = (None, 0) if enrolment is None else (enrolment.threshold, len(enrolment))
+    if own is not None and enrolment is not None and enrolment.map_threshold is not None:
         source = f"leave-one-out of {count} normal images, {own.target_fpr:.3g} of normals above it ({own.method})"
         return Judgement(own.value, source, own.limits, False, enrolment.map_threshold.value, "the map's threshold")
     threshold, scale = metadata.threshold("image"), peak or metadata.threshold("pixel") or 1.0
     contour = "the highest value of the normals' maps" if peak else "the map's threshold"
     if threshold is None:
-        caution = "scores are raw and nothing is labelled; a target false-positive rate sets a threshold"
+        caution = "scores are raw and nothing is labelled"
+        caution += "" if enrolment is None else "; a target false-positive rate sets a threshold"
         return Judgement(None, "none", caution, False, scale, contour)
-    scores = enrolment.normal_scores
+    scores = np.empty(0) if enrolment is None else enrolment.normal_scores
     above = int((scores > threshold).sum())
     caution = "it was found on the data of the checkpoint's validation"
     if above:
