@@ -17,6 +17,7 @@ VERBS = {
     "export": "checkpoint -> bundle (needs torch and anomalib)",
     "enroll": "bundle or checkpoint + normal images -> enrolment of an organ (.npz or .ckpt)",
     "predict": "bundle + enrolment + images -> csv and heat maps",
+    "verify": "how far a bundle is from its checkpoint on this machine (needs torch and anomalib)",
     "convert": "authors' checkpoint -> anomalib checkpoint (needs anomalib)",
     "weights": "which teachers have trained weights on this machine",
     "compare": "models, ours and anomalib's, side by side: table and page (needs anomalib)",
