@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 from anomalib_fsad.deploy.bundle import Bundle, BundleError, load_bundle
-from anomalib_fsad.deploy.describing import described, leave_one_out, seen_maps
-from anomalib_fsad.deploy.enrolment import Enrolment
+from anomalib_fsad.deploy.describing import calibrated, described, leave_one_out, seen_maps
+from anomalib_fsad.deploy.enrolment import NO_PICTURES, Enrolment, refuse_enrolled
 from anomalib_fsad.deploy.images import (
     Image,
     Images,
@@ -24,9 +24,11 @@ from anomalib_fsad.deploy.images import (
     is_batch,
     named_images,
     refuse_copies,
+    refuse_links,
+    small_picture,
 )
-from anomalib_fsad.deploy.network import Network, Verdicts
-from anomalib_fsad.deploy.patches import NearestPatch, hottest_patch, support_shares
+from anomalib_fsad.deploy.network import Maps, Network, Verdicts
+from anomalib_fsad.deploy.patches import Bank, NearestPatch, hottest_patch, support_shares
 from anomalib_fsad.deploy.prediction import Prediction
 from anomalib_fsad.deploy.runtime import choose_backend
 from anomalib_fsad.images.decoding import parse_intensity
@@ -84,8 +86,13 @@ class FewShotInferencer:
         k_shot: int | None = None,
         seed: int = 111,
         target_fpr: float | None = TARGET_FPR,
+        pictures: bool = True,
+        add_to: Enrolment | None = None,
     ) -> Enrolment:
         """The support that images are compared with by ``predict``.
+
+        Images are read one after another, but their maps are held together, and each is compared with all others: the
+        time grows with the square of their number.
 
         Args:
             images: normal images: a folder, a list of images or paths, or a batch B x H x W x 3.
@@ -94,23 +101,36 @@ class FewShotInferencer:
             target_fpr: sets a threshold by these images alone, which a share ``target_fpr`` of normal images would
                 exceed; see :mod:`anomalib_fsad.threshold`. ``None`` keeps the checkpoint's own threshold, which
                 was found on the data it was validated with.
+            pictures: whether the enrolment keeps small pictures of them, for reports.
+            add_to: an enrolment whose images they join.
         """
         if target_fpr is not None:
             check_target(target_fpr)
-        if not self.bundle.metadata.few_shot:
+        metadata = self.bundle.metadata
+        if not metadata.few_shot:
             msg = (
-                f"The bundle {str(self.bundle.folder)!r} holds {self.bundle.metadata.model}, which compares with no "
-                "support images: there is nothing to enrol. Predict without an enrolment."
+                f"The bundle {str(self.bundle.folder)!r} holds {metadata.model}, which compares with no support "
+                "images: there is nothing to enrol. Predict without an enrolment."
             )
             raise ValueError(msg)
+        if add_to is not None:
+            self._check(add_to, "The enrolment to add to")
         support = self._support(images, k_shot, seed)
         if target_fpr is not None:
-            refuse_copies(support)
-        metadata = self.bundle.metadata
-        chunks = (seen_maps(self._network, metadata, pixels_of(chunk)) for chunk in self._chunks(support))
-        maps, bank = described(self._network, metadata, chunks)
+            support = refuse_copies(support)
+        names: list[str] = []
+        shrunk: list[NDArray[np.uint8]] = []
+        maps, bank = described(self._network, metadata, self._seen(support, names, shrunk))
+        kept = np.stack(shrunk) if pictures else NO_PICTURES
+        if add_to is not None:
+            if target_fpr is not None:
+                refuse_enrolled(names, maps, add_to)
+            maps, bank = self._joined(add_to, maps, bank)
+            names = [*add_to.names, *names]
+            both = len(kept) and len(add_to.pictures) and add_to.pictures.shape[1:] == kept.shape[1:]
+            kept = np.concatenate([add_to.pictures, kept]) if both else NO_PICTURES
         scores, peaks, levels = leave_one_out(self._network, maps, bank)
-        plain = Enrolment(maps, tuple(s.name for s in support), self.bundle.digest, scores, peaks, levels, bank=bank)
+        plain = Enrolment(maps, tuple(names), self.bundle.digest, scores, peaks, levels, bank=bank, pictures=kept)
         return plain.with_threshold(target_fpr)
 
     def load(self, path: str | Path) -> Enrolment:
@@ -171,19 +191,40 @@ class FewShotInferencer:
         if chunk:
             yield chunk
 
+    def _seen(
+        self, images: Iterable[Named], names: list[str], shrunk: list[NDArray[np.uint8]]
+    ) -> Iterator[tuple[NDArray[np.float32], ...]]:
+        """The maps of normal images, from all sides; their names and small pictures are put into the lists."""
+        metadata = self.bundle.metadata
+        for chunk in self._chunks(images):
+            names += [image.name for image in chunk]
+            shrunk += [small_picture(image.pixels, metadata.image_size) for image in chunk]
+            yield seen_maps(self._network, metadata, pixels_of(chunk))
+
+    def _joined(self, enrolled: Enrolment, maps: Maps, bank: Bank | None) -> tuple[Maps, Bank | None]:
+        """What is enrolled already, and the maps and bank of more normal images."""
+        together = tuple(np.concatenate(level) for level in zip(enrolled.maps, maps, strict=True))
+        metadata = self.bundle.metadata
+        if metadata.bank is None or bank is None or enrolled.bank is None:
+            return together, None
+        joined = enrolled.bank.joined(bank, len(enrolled), metadata.bank.maximum)
+        return together, calibrated(self._network, metadata, together, joined)
+
     # Checks ----------------------------------------------------------------------------------------------------------
 
-    def _support(self, images: Image | Images, k_shot: int | None, seed: int) -> list[Named]:
+    def _support(self, images: Image | Images, k_shot: int | None, seed: int) -> Iterator[Named]:
         source = "The list of images"
         if isinstance(images, str | Path):
             source = f"The folder {str(images)!r}"
-            images = images_at(Path(images))
+            folder = Path(images)
+            images = images_at(folder)
+            refuse_links(images, folder)
         every = image_list(images)
         wanted = len(every) if k_shot is None else k_shot
         if wanted < 1 or len(every) < wanted:
             msg = f"{source} holds {len(every)} images, but k_shot={k_shot}: add normal images or change k_shot."
             raise ValueError(msg)
-        return list(named_images(choose_support(every, wanted, seed), self.intensity))
+        return named_images(choose_support(every, wanted, seed), self.intensity)
 
     def _check_needed(self, enrolment: Enrolment | None) -> None:
         model = self.bundle.metadata.model
