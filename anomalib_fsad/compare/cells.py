@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ ONE_CLASS, FEW_SHOT, EPISODIC = "one_class", "few_shot", "episodic"
 
 VALIDATION, NORMALS = "validation", "normals"
 """What the threshold is from: the validation images of each protocol, or normal images of the target for all alike."""
+
+BEST, LAST = "best", "last"
+"""Which weights are tested: those of the best validation AUROC, or those that training ends with."""
 
 KEY = ("model", "protocol", "target", "k_shot", "seed", "evaluation")
 """The columns that say which cell a row is."""
@@ -39,7 +43,8 @@ class Cell:
         evaluation: ``held_out`` or ``as_published``.
         model_config: for ``anomalib.models.get_model``.
         data_config: for ``anomalib.data.get_datamodule``.
-        training: what the pipeline has no place for: ``image_size``, ``max_epochs``, ``weights``, ``threshold``.
+        training: what the pipeline has no place for: ``image_size``, ``max_epochs``, ``weights``, and where they are
+            given ``max_steps``, ``threshold``, ``checkpoint`` and ``train_k_shot``.
     """
 
     model: str
@@ -58,7 +63,8 @@ class Cell:
         data = {k: v for k, v in self.data_config.get("init_args", {}).items() if k not in PLACES}
         content = json.dumps([self.model_config, data, self.training, self.seed], sort_keys=True, default=str)
         digest = hashlib.sha256(content.encode()).hexdigest()[:8]
-        words = (self.model, self.protocol, self.target, f"k{self.k_shot}", f"s{self.seed}", self.evaluation)
+        model = re.sub(r"[^\w.]+", "_", self.model).strip("_")
+        words = (model, self.protocol, self.target, f"k{self.k_shot}", f"s{self.seed}", self.evaluation)
         return "-".join(words) + f"-{digest}"
 
     @property
@@ -82,6 +88,8 @@ class Overrides:
     image_size: int | None = None
     max_epochs: int | None = None
     threshold: str = VALIDATION
+    checkpoint: str = BEST
+    train_k_shot: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
     """``{"data.<argument>": value, "model.<argument>": value}``; the latter for the models that take it."""
 
@@ -133,15 +141,16 @@ def file_cells(content: dict[str, Any], overrides: Overrides) -> list[Cell]:
         data["root"] = overrides.root
     data["val"] = {"grid": [EVALUATIONS[evaluation] for evaluation in overrides.evaluations]}
     data |= overrides.of("data")
-    return [_cell(combination, overrides) for combination in get_iterator_from_grid_dict(benchmark)]
+    steps = content.get("max_steps")
+    return [_cell(combination, overrides, steps) for combination in get_iterator_from_grid_dict(benchmark)]
 
 
-def _cell(config: dict[str, Any], overrides: Overrides) -> Cell:
+def _cell(config: dict[str, Any], overrides: Overrides, max_steps: int | None = None) -> Cell:
     """One combination, with the seed put wherever one is taken."""
     from anomalib_fsad.compare.building import arguments_of
 
     data, model = config["data"]["init_args"], config["model"].get("init_args", {})
-    name = config["model"]["class_path"].split(".")[-1]
+    name = config["model"].pop("name", config["model"]["class_path"].split(".")[-1])
     accepted = arguments_of(config["model"]["class_path"])
     if overrides.models:  # a file's arguments are those of its own models
         model = {argument: value for argument, value in model.items() if argument in accepted}
@@ -154,14 +163,20 @@ def _cell(config: dict[str, Any], overrides: Overrides) -> Cell:
         "max_epochs": overrides.max_epochs,
     }
     wanted = {argument: value for argument, value in wanted.items() if value is not None}
-    if overrides.backbone is not None:
+    if overrides.backbone is not None and "second_backbone" not in model:
         wanted["second_backbone"] = None  # one teacher, the same for all
     wanted |= overrides.of("model")
     model |= {argument: value for argument, value in wanted.items() if argument in accepted}
     config["model"]["init_args"] = model
     training = {name: getattr(overrides, name) for name in ("image_size", "max_epochs", "weights")}
+    if max_steps is not None and overrides.max_epochs is None:
+        training["max_steps"] = max_steps
     if overrides.threshold != VALIDATION:
         training["threshold"] = overrides.threshold
+    if overrides.checkpoint != BEST:
+        training["checkpoint"] = overrides.checkpoint
+    if overrides.train_k_shot is not None and data.get("protocol", EPISODIC) == EPISODIC:
+        training["train_k_shot"] = overrides.train_k_shot
     return Cell(
         model=name,
         protocol=data.get("protocol", EPISODIC),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from anomalib_fsad.compare.cells import EVALUATIONS, VALIDATION, Overrides
+from anomalib_fsad.compare.cells import BEST, EVALUATIONS, LAST, VALIDATION, Overrides
 
 
 def add_file_options(parser: argparse.ArgumentParser) -> None:
@@ -14,13 +14,6 @@ def add_file_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("configs", nargs="+", type=Path, help="benchmark files of anomalib's form")
     add("--models", nargs="+", metavar="MODEL", help="names of models, ours or anomalib's, in place of the files'")
-    add(
-        "--evaluation",
-        nargs="+",
-        choices=list(EVALUATIONS),
-        default=["held_out"],
-        help="how threshold and checkpoint are chosen",
-    )
     add_cell_options(parser)
 
 
@@ -42,6 +35,26 @@ def add_cell_options(parser: argparse.ArgumentParser) -> None:
         "or a weight file, or a folder with one for each backbone (default: %(default)s)",
     )
     add("--image_size", type=int, help="pixels along a side, the same for every model")
+    add(
+        "--evaluation",
+        nargs="+",
+        choices=list(EVALUATIONS),
+        default=["held_out"],
+        help="how threshold and checkpoint are chosen: without any test label, or with them, as many papers do",
+    )
+    add(
+        "--checkpoint",
+        choices=[BEST, LAST],
+        default=BEST,
+        help="test the weights of the best validation AUROC, or those that training ends with (default: %(default)s)",
+    )
+    add(
+        "--train_k_shot",
+        type=int,
+        metavar="K",
+        help="train a model that takes supports with this K, and show it those of --k_shot: with --checkpoint last, "
+        "one training serves them all",
+    )
     add("--max_epochs", type=int, help="for every model that trains; by default a model's own, or anomalib's")
     add("--set", nargs="*", default=[], metavar="data.OPTION=VALUE", help="any other argument of the data or the model")
 
@@ -85,11 +98,13 @@ def overrides(options: argparse.Namespace, threshold: str = VALIDATION) -> Overr
         targets=options.targets,
         k_shots=options.k_shot,
         seeds=options.seeds,
-        evaluations=getattr(options, "evaluation", ("held_out",)),
+        evaluations=options.evaluation,
         weights=Teachers(options.pre_trained, Path()).name,
         backbone=options.backbone,
         image_size=options.image_size,
         max_epochs=options.max_epochs,
         threshold=threshold,
+        checkpoint=options.checkpoint,
+        train_k_shot=options.train_k_shot,
         options={name: yaml.safe_load(value) for name, value in given.items()},
     )

@@ -6,8 +6,8 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 
+from anomalib_fsad.compare.entrants import is_ours
 from anomalib_fsad.compare.summary import MAIN
-from anomalib_fsad.registry import MODELS
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -19,7 +19,7 @@ OUR_COLOUR, THEIR_COLOUR = "tab:red", "tab:blue"
 
 def colour(model: str) -> str:
     """Ours red, anomalib's blue."""
-    return OUR_COLOUR if model in MODELS else THEIR_COLOUR
+    return OUR_COLOUR if is_ours(model) else THEIR_COLOUR
 
 
 def draw_plots(summary: pd.DataFrame, worth: pd.DataFrame, folder: Path) -> list[Path]:
@@ -72,7 +72,7 @@ def _latency(axis: Axes, rows: pd.DataFrame) -> None:
     )
     for _, row in rows.iterrows():
         place = (row["ms_per_image"], 100 * row[f"{MAIN}_mean"])
-        below = row["model"] in MODELS  # so that the names of two neighbours, one of each kind, stay apart
+        below = is_ours(row["model"])  # so that the names of two neighbours, one of each kind, stay apart
         axis.annotate(row["model"], place, textcoords="offset points", xytext=(6, -10 if below else 4), fontsize=7)
     log_axis(axis)
     axis.margins(x=0.3, y=0.15)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from anomalib_fsad.compare.entrants import is_ours
 from anomalib_fsad.compare.page import NONE, Block, Heading, Picture, Table, Text, html_page, markdown
 from anomalib_fsad.compare.reading import COSTS, METRICS, Results
 from anomalib_fsad.compare.resampling import DRAWS
 from anomalib_fsad.compare.summary import MAIN, by_target, leak_worth, summarise
-from anomalib_fsad.registry import MODELS
 
 BEGIN, END = "<!-- tables: written by benchmarks.accuracy report -->", "<!-- end of tables -->"
 TITLE = "Results"
@@ -125,7 +125,7 @@ def _note(rows: pd.DataFrame) -> str:
 
 
 def _bold(model: str) -> str:
-    return f"**{model}**" if model in MODELS else model
+    return f"**{model}**" if is_ours(model) else model
 
 
 def put_into(document: Path, tables: str) -> None:

@@ -10,6 +10,8 @@ SUBJECTS = {
     "run": "run benchmark files as cells that survive interruption",
     "report": "finished cells -> tables and plots",
     "leaks": "what blurring across a batch, and scoring one image in ten, are worth",
+    "demo": "which options the demo takes, by the organs that it does not test",
+    "precisions": "what mixed precision, bfloat16 and 8 bits do to the scores",
     "threshold": "how well a threshold from K normals keeps its false-positive rate",
 }
 

@@ -14,8 +14,10 @@ import torch
 from torch import nn
 
 from anomalib_fsad import D24FAD, PDD, SCRD4AD
+from anomalib_fsad.cli import main
 from anomalib_fsad.deploy import FewShotInferencer, export
 from anomalib_fsad.deploy.images import images_at
+from anomalib_fsad.models.components.checkpoint import save_checkpoint
 from tests.unit.deploy.conftest import tensor
 from tests.unit.deploy.pictures import write_mixed, write_normals
 
@@ -31,6 +33,7 @@ MODELS: dict[str, Callable[[], Any]] = {
         augment_support=True,
         calibrate=True,
         normalize=True,
+        threshold="validation",
     ),
     "SCRD4AD": lambda: SCRD4AD(backbone="resnet18", pre_trained=False, image_size=SIZE),
     "PDD": lambda: PDD(backbone="resnet18", second_backbone="vmamba_atto", pre_trained=False, image_size=SIZE),
@@ -136,6 +139,15 @@ def test_says_what_it_leant_on(case, said, backend):
         np.testing.assert_allclose(said[f"{backend}_reference_weights_by_scale"][place], weights[0], atol=0.05)
         assert said[f"{backend}_nearest_support"][place] == patch.support.item()
         np.testing.assert_allclose(said[f"{backend}_nearest_box"][place], patch.box[0], atol=1e-5)
+
+
+def test_verify_finds_them_alike(case, tmp_path, capsys):
+    save_checkpoint(case.model, tmp_path / "model.ckpt")
+    command = ["verify", case.bundle, tmp_path / "model.ckpt", case.normals.parent]
+    assert main(list(map(str, command))) == 0
+    shown = capsys.readouterr()
+    assert "raw score" in shown.out
+    assert "All within the bound of 0.0001." in shown.err
 
 
 def test_an_enrolment_only_where_there_is_a_support(case):
