@@ -89,7 +89,7 @@ class CellJob(Job):
         recorder = Recorder()
         with TemporaryDirectory() as folder:
             # Weights alone: the optimizer's state is three times as large and of no use here.
-            kept = {} if self._last else {"monitor": MONITOR, "mode": "max"}
+            kept: dict[str, Any] = {} if self._last else {"monitor": MONITOR, "mode": "max"}
             keep = ModelCheckpoint(folder, "{epoch}", save_weights_only=True, save_top_k=0 if self._last else 1, **kept)
             known = self._trained(model, folder, task_id, keep)
             # One epoch leaves no choice; then the model at hand is the checkpoint.

@@ -7,8 +7,7 @@ from importlib import import_module
 from benchmarks.command import chosen
 
 SUBJECTS = {
-    "run": "run benchmark files as cells that survive interruption",
-    "report": "finished cells -> tables and plots",
+    "report": "finished runs of anomalib-fsad compare -> tables and plots",
     "leaks": "what blurring across a batch, and scoring one image in ten, are worth",
     "threshold": "how well a threshold from K normals keeps its false-positive rate",
 }
