@@ -106,15 +106,28 @@ class Picture(NamedTuple):
 
     def html(self) -> str:
         """See :class:`Block`."""
-        content = base64.b64encode(self.file.read_bytes()).decode()
-        words = html.escape(self.words)
-        image = f'<img alt="{words}" src="data:image/png;base64,{content}">'
-        return f"<figure>{image}<figcaption>{words}</figcaption></figure>"
+        return _figure(self.file.read_bytes(), self.words)
+
+
+class Shown(NamedTuple):
+    """A png for the HTML page alone: it shows images that a repository may not hold."""
+
+    content: bytes
+    words: str
+
+    def markdown(self, folder: Path) -> str:
+        """See :class:`Block`."""
+        del folder
+        return ""
+
+    def html(self) -> str:
+        """See :class:`Block`."""
+        return _figure(self.content, self.words)
 
 
 def markdown(blocks: Sequence[Block], folder: Path) -> str:
     """The blocks as a markdown document that lies in ``folder``."""
-    return "\n\n".join(block.markdown(folder) for block in blocks) + "\n"
+    return "\n\n".join(filter(None, (block.markdown(folder) for block in blocks))) + "\n"
 
 
 def html_page(title: str, blocks: Sequence[Block]) -> str:
@@ -127,6 +140,12 @@ def html_page(title: str, blocks: Sequence[Block]) -> str:
     head = f"<meta charset='utf-8'><title>{html.escape(title)}</title><style>{STYLE}</style>"
     body = "\n".join(block.html() for block in blocks)
     return f"<!doctype html><html lang='en'><head>{head}</head><body>\n{body}\n</body></html>\n"
+
+
+def _figure(content: bytes, words: str) -> str:
+    words = html.escape(words)
+    image = f'<img alt="{words}" src="data:image/png;base64,{base64.b64encode(content).decode()}">'
+    return f"<figure>{image}<figcaption>{words}</figcaption></figure>"
 
 
 def _row(tag: str, cells: Sequence[str]) -> str:
