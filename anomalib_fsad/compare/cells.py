@@ -36,7 +36,7 @@ class Cell:
         protocol: ``episodic``, ``few_shot`` or ``one_class``.
         target: the category tested.
         k_shot: number of support images.
-        seed: of the weights, the order of training and the choice of the support images.
+        seed: of the choice of the support images, the weights and the order of training.
         evaluation: ``held_out`` or ``as_published``.
         model_config: for ``anomalib.models.get_model``.
         data_config: for ``anomalib.data.get_datamodule``.
@@ -86,6 +86,7 @@ class Overrides:
     threshold: str = VALIDATION
     checkpoint: str = BEST
     train_k_shot: int | None = None
+    train_seed: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
     """``{"data.<argument>": value, "model.<argument>": value}``; the latter for the models that take it."""
 
@@ -148,9 +149,11 @@ def _cell(config: dict[str, Any], overrides: Overrides, max_steps: int | None = 
     name = config["model"].pop("name", config["model"]["class_path"].split(".")[-1])
     accepted = arguments_of(config["model"]["class_path"])
     seed = config["seed"]
-    data |= {"seed": seed, "support_seed": seed}
+    episodic = data.get("protocol", EPISODIC) == EPISODIC
+    train_seed = overrides.train_seed if episodic and overrides.train_seed is not None else seed
+    data |= {"seed": train_seed, "support_seed": seed}
     wanted = {
-        "seed": seed,
+        "seed": train_seed,
         "backbone": overrides.backbone,
         "image_size": overrides.image_size,
         "max_epochs": overrides.max_epochs,
@@ -168,7 +171,7 @@ def _cell(config: dict[str, Any], overrides: Overrides, max_steps: int | None = 
         training["threshold"] = overrides.threshold
     if overrides.checkpoint != BEST:
         training["checkpoint"] = overrides.checkpoint
-    if overrides.train_k_shot is not None and data.get("protocol", EPISODIC) == EPISODIC:
+    if overrides.train_k_shot is not None and episodic:
         training["train_k_shot"] = overrides.train_k_shot
     return Cell(
         model=name,

@@ -48,6 +48,13 @@ def add_cell_options(parser: argparse.ArgumentParser) -> None:
         help="train a model that takes supports with this K, and show it those of --k_shot: with --checkpoint last, "
         "one training serves them all",
     )
+    add(
+        "--train_seed",
+        type=int,
+        metavar="SEED",
+        help="train a model that takes supports with this seed, and draw its supports by --seeds: with --checkpoint "
+        "last, one training serves them all",
+    )
     add("--max_epochs", type=int, help="for every model that trains; by default a model's own, or anomalib's")
     add("--set", nargs="*", default=[], metavar="data.OPTION=VALUE", help="any other argument of the data or the model")
 
@@ -108,5 +115,6 @@ def _overrides(options: argparse.Namespace, threshold: str) -> Overrides:
         threshold=threshold,
         checkpoint=options.checkpoint,
         train_k_shot=options.train_k_shot,
+        train_seed=options.train_seed,
         options={name: yaml.safe_load(value) for name, value in given.items()},
     )

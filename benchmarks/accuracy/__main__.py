@@ -8,6 +8,7 @@ from benchmarks.command import chosen
 
 SUBJECTS = {
     "report": "finished runs of anomalib-fsad compare -> tables and plots",
+    "choice": "D24FAD's options, those of each target chosen on the other organs",
     "leaks": "what blurring across a batch, and scoring one image in ten, are worth",
     "threshold": "how well a threshold from K normals keeps its false-positive rate",
 }

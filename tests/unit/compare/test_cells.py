@@ -50,6 +50,16 @@ def test_seeds_come_one_after_the_other_and_leak_free_first():
     assert {c.data_config["init_args"]["val"] for c in cells if c.evaluation == "as_published"} == {"same_as_test"}
 
 
+def test_one_training_can_serve_every_draw_of_the_supports():
+    names = ["D24FAD", "Patchcore"]
+    cells = cells_of(benchmarks_of(names, few_shot=True), Overrides(targets=["lung"], seeds=[3, 5], train_seed=0))
+    for cell in cells:
+        data = cell.data_config["init_args"]
+        assert data["support_seed"] == cell.seed
+        assert data["seed"] == (0 if cell.model == "D24FAD" else cell.seed)
+    assert {cell.model_config["init_args"].get("seed") for cell in cells if cell.model == "D24FAD"} == {0}
+
+
 SMALL = {"targets": ["lung"], "seeds": [0], "k_shots": [2]}
 
 
