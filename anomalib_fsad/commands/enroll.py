@@ -107,12 +107,13 @@ def tell(normals: Any) -> None:
 
 def into_checkpoint(options: argparse.Namespace) -> int:
     """Write a checkpoint whose support, and the threshold that comes from it, is of these images."""
+    import numpy as np
+
     from anomalib_fsad import registry
     from anomalib_fsad.deploy.images import images_at, refuse_links
     from anomalib_fsad.deploy.normals import normals_of
     from anomalib_fsad.images.support import choose_support
     from anomalib_fsad.models.components.checkpoint import model_name_of, save_checkpoint
-    from anomalib_fsad.models.d24fad.nearest_model import leave_one_out_scores
     from anomalib_fsad.threshold import MINIMUM, threshold_from_normals
 
     name = model_name_of(options.bundle)
@@ -134,7 +135,8 @@ def into_checkpoint(options: argparse.Namespace) -> int:
         f"{options.images}; use it as --ckpt_path."
     )
     names = [*(f"image {place + 1} of the checkpoint" for place in range(before)), *map(str, chosen)]
-    scores = leave_one_out_scores(model.model).numpy()
+    verdicts = model.model.leave_one_out(model.model.support.images.shape[-2:])
+    scores = np.array([verdict.pred_score.item() for verdict in verdicts])
     own = model.threshold == "support" and len(scores) >= MINIMUM
     tell(normals_of(names, scores, threshold_from_normals(scores, model.target_fpr).value if own else None))
     return OK
