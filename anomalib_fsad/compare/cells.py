@@ -7,9 +7,11 @@ from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+
+T = TypeVar("T")
 
 EVALUATIONS = {"held_out": "held_out", "as_published": "same_as_test"}
 """How threshold and checkpoint are chosen, and what MedicalFewShot calls it."""
@@ -93,12 +95,29 @@ class Overrides:
 
 def read_cells(files: Iterable[Path], overrides: Overrides) -> list[Cell]:
     """All cells of some benchmark files, seed by seed, so that what an interrupted run leaves is comparable."""
-    return cells_of([yaml.safe_load(file.read_text()) for file in files], overrides)
+    return cells_of([_content(file) for file in files], overrides)
 
 
-def cells_of(contents: Iterable[dict[str, Any]], overrides: Overrides) -> list[Cell]:
+def _content(file: Path) -> Any:
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        msg = f"{str(file)!r} is no readable yaml ({' '.join(str(error).split())})."
+        raise ValueError(msg) from error
+
+
+def cells_of(contents: Iterable[Any], overrides: Overrides) -> list[Cell]:
     """The same of what such files hold."""
-    cells = [cell for content in contents for cell in file_cells(content, overrides)]
+    cells: list[Cell] = []
+    for content in contents:
+        try:
+            cells += file_cells(content, overrides)
+        except (KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError) as error:
+            msg = (
+                "A benchmark file holds `benchmark:` with `data:` and `model:`, each a class_path and init_args, as "
+                f"those in configs/benchmark do; this one does not ({type(error).__name__}: {error})."
+            )
+            raise ValueError(msg) from error
     order = {evaluation: place for place, evaluation in enumerate(EVALUATIONS)}
     unique = {cell.name: cell for cell in cells}
     _refuse_idle(overrides.options, cells)
@@ -164,15 +183,22 @@ def _cell(config: dict[str, Any], overrides: Overrides) -> Cell:
         training["threshold"] = overrides.threshold
     return Cell(
         model=name,
-        protocol=data.get("protocol", EPISODIC),
-        target=data.get("target", ""),
-        k_shot=int(data.get("k_shot", 4)),
-        seed=int(seed),
+        protocol=_of_type(str, "protocol", data.get("protocol", EPISODIC)),
+        target=_of_type(str, "target", data.get("target", "")),
+        k_shot=_of_type(int, "k_shot", data.get("k_shot", 4)),
+        seed=_of_type(int, "seed", seed),
         evaluation=next(name for name, val in EVALUATIONS.items() if val == data["val"]),
         model_config=config["model"],
         data_config=config["data"],
         training=training,
     )
+
+
+def _of_type(kind: type[T], name: str, value: Any) -> T:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        msg = f"{name}={value!r} in a benchmark file should be of type {kind.__name__}."
+        raise ValueError(msg)
+    return value
 
 
 def _values(given: Any) -> list[Any]:
