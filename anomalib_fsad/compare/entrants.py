@@ -43,19 +43,40 @@ def entrant(given: str) -> Entrant:
     if Path(given).suffix not in {".yaml", ".yml"}:
         find_model(given)
         return Entrant(given, given, {})
-    content = yaml.safe_load(Path(given).read_text()) or {}
-    model = content.get("model", {})
-    if "class_path" not in model:
+    content = read_yaml(Path(given))
+    model = content.get("model")
+    if not isinstance(model, dict) or not isinstance(model.get("class_path"), str):
         msg = f"{given} has no model.class_path: give a file such as configs/model/d24fad.yaml, or a model's name."
         raise ValueError(msg)
     find_model(model["class_path"])
-    arguments = {name: value for name, value in model.get("init_args", {}).items() if name not in OF_THE_COMPARISON}
-    unknown = sorted(set(arguments) - set(arguments_of(model["class_path"])))
+    own, trainer = (part.get(key) or {} for part, key in ((model, "init_args"), (content, "trainer")))
+    if not isinstance(own, dict) or not isinstance(trainer, dict):
+        msg = f"{given}: init_args and trainer hold a value a name."
+        raise ValueError(msg)
+    arguments = {name: value for name, value in own.items() if name not in OF_THE_COMPARISON}
+    unknown = sorted(str(name) for name in set(arguments) - set(arguments_of(model["class_path"])))
     if unknown:
         msg = f"{given}: {model['class_path']} takes no {unknown[0]!r}."
         raise ValueError(msg)
     name = f"{model['class_path'].rsplit('.', maxsplit=1)[-1]} ({Path(given).stem})"
-    return Entrant(name, model["class_path"], arguments, content.get("trainer", {}).get("max_steps"))
+    return Entrant(name, model["class_path"], arguments, trainer.get("max_steps"))
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """What a yaml file holds.
+
+    Raises:
+        ValueError: if that is no mapping.
+    """
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        msg = f"{str(file)!r} is no readable yaml ({' '.join(str(error).split())})."
+        raise ValueError(msg) from error
+    if not isinstance(content, dict):
+        msg = f"{str(file)!r} holds no names with values."
+        raise ValueError(msg)
+    return content
 
 
 def is_ours(name: str) -> bool:

@@ -26,7 +26,8 @@ from torchvision.transforms.v2 import Compose, Normalize, Resize, Transform
 
 from anomalib_fsad.images.decoding import needs_own_reader
 from anomalib_fsad.models.components.checkpoint import MODEL_KEY, check_checkpoint
-from anomalib_fsad.models.components.export import ONNX_OPSET, exact_export_transform, quantize_networks
+from anomalib_fsad.models.components.export import ONNX_OPSET, exact_export_transform
+from anomalib_fsad.models.components.int8 import quantize_networks
 from anomalib_fsad.models.components.post_processor import SteadyPostProcessor
 from anomalib_fsad.models.components.pyramid import layout
 from anomalib_fsad.short_errors import ShortErrors
@@ -75,9 +76,6 @@ class Detector(ShortErrors, LightningModule):
 
     not_restored: ClassVar[dict[str, Any]] = {"pre_trained": False}
     """Arguments that a checkpoint makes needless, and what they become in a model loaded from one."""
-
-    careful_int8: ClassVar[bool] = False
-    """Whether what INT8 computes is compared with features that were stored in float, so that a shift would show."""
 
     recipe: ClassVar[Recipe]
     default_backbone: ClassVar[str] = "wide_resnet50_2"
@@ -259,12 +257,12 @@ class Detector(ShortErrors, LightningModule):
 
     @classmethod
     def _post_training_quantization_ov(cls, model: Any, datamodule: Any = None) -> Any:
-        """Anomalib's INT8_PTQ, kept to the networks; see ``export.py``."""
+        """Anomalib's INT8_PTQ, kept to the networks; see ``int8.py``."""
         if datamodule is None:
             msg = "compression_type=int8_ptq needs images to calibrate on: pass a datamodule (--data)."
             raise ValueError(msg)
         datamodule.setup("fit")
-        return quantize_networks(model, datamodule.val_dataloader(), careful=cls.careful_int8)
+        return quantize_networks(model, datamodule.val_dataloader())
 
     # Checkpoints -----------------------------------------------------------------------------------------------------
 

@@ -36,7 +36,6 @@ class FewShotDetector(Detector):
     """
 
     not_restored: ClassVar[dict[str, Any]] = {"pre_trained": False, "few_shot_source": None}
-    careful_int8 = True
 
     model: D24FADModel
     k_shot: int | None
