@@ -10,25 +10,33 @@ from typing import Any
 import numpy as np
 
 from anomalib_fsad.images.decoding import FloatImage, Header, ImageReadError, Intensity, grey_to_rgb, rescale
+from anomalib_fsad.images.frames import fits, frame_count
+from anomalib_fsad.images.slices import slice_at
 
 COLOUR = ("RGB", "YBR", "PALETTE")
 
 
 def read_dicom(path: str | Path, how: Intensity) -> FloatImage:
-    """Read one single-frame DICOM image: rescale slope and intercept, VOI LUT or window, MONOCHROME1 inverted.
+    """Read one DICOM image: rescale slope and intercept, VOI LUT or window, MONOCHROME1 inverted.
+
+    Nothing that tells who the patient is is looked at, so that no message can repeat it.
 
     Args:
-        path: the file.
+        path: the file, or one of its frames (``cine.dcm/3``).
         how: ``auto`` follows the file's own VOI LUT or window; the rest replaces it.
 
     Returns:
         H x W x 3, values in [0, 1].
     """
+    file, frame = slice_at(path)
     with _reading(path) as pydicom:
         pixels = import_module("pydicom.pixels")
-        data = pydicom.dcmread(path, force=False)
+        data = pydicom.dcmread(file, force=False, stop_before_pixels=frame is not None)
         _refuse_frames(data, path)
-        stored = data.pixel_array
+        _refuse_without_decoder(pixels, data, path)
+        # Of a large file, one frame alone is read.
+        stored = data.pixel_array if frame is None else pixels.pixel_array(file, index=frame - 1)
+        _take_in_groups(data, frame or 1)
         photometric = str(data.get("PhotometricInterpretation", "MONOCHROME2"))
         if photometric.startswith(COLOUR):
             return _colour(pixels, data, stored, photometric)
@@ -37,9 +45,9 @@ def read_dicom(path: str | Path, how: Intensity) -> FloatImage:
 
 
 def read_dicom_header(path: str | Path) -> Header:
-    """Size of a single-frame DICOM image, without its pixels."""
+    """Size of a DICOM image or of one of its frames, without its pixels."""
     with _reading(path) as pydicom:
-        data = pydicom.dcmread(path, force=False, stop_before_pixels=True)
+        data = pydicom.dcmread(slice_at(path).file, force=False, stop_before_pixels=True)
         _refuse_frames(data, path)
         return Header(int(data.Columns), int(data.Rows), "DICOM")
 
@@ -57,16 +65,42 @@ def _reading(path: str | Path) -> Iterator[Any]:
     except ImageReadError:
         raise
     except Exception as error:
-        file = Path(path)
+        file = slice_at(path).file
         empty = file.is_file() and file.stat().st_size == 0
         reason = "the file is empty (0 bytes)." if empty else f"pydicom could not decode it ({error})."
         raise ImageReadError(path, reason if file.is_file() else "there is no such file.") from error
 
 
 def _refuse_frames(data: Any, path: str | Path) -> None:
-    frames = int(data.get("NumberOfFrames") or 1)
-    if frames > 1:
-        raise ImageReadError(path, f"it is a multi-frame DICOM ({frames} frames). Save each frame as a file.")
+    """Refuse a file of several frames, of which none is named, and a frame that it has not."""
+    file, frame = slice_at(path)
+    count = frame_count(data)
+    if count > 1 and frame is None:
+        name = f"{file.name}/1 to {file.name}/{count}"
+        raise ImageReadError(path, f"it holds {count} frames: give the folder it lies in, or name one, {name}.")
+    if frame is not None and not 1 <= frame <= count:
+        raise ImageReadError(path, f"the file has {count} frames, and no frame {frame}.")
+    if count > 1 and not fits(file, data, count):
+        raise ImageReadError(path, f"it says that it holds {count} frames, more than a file of its size can.")
+
+
+def _refuse_without_decoder(pixels: Any, data: Any, path: str | Path) -> None:
+    """Say which extra brings the decoder of a compressed file."""
+    syntax = data.file_meta.TransferSyntaxUID
+    decoder = pixels.get_decoder(syntax) if syntax.is_encapsulated else None
+    if decoder is not None and not decoder.is_available and "gdcm" in " ".join(decoder.missing_dependencies):
+        reason = f"it is compressed as {syntax.name}. To read that: pip install 'anomalib-fsad[dicom-compressed]'."
+        raise ImageReadError(path, reason)
+
+
+def _take_in_groups(data: Any, frame: int) -> None:
+    """Put what an enhanced file says of a frame where other files have it: slope, intercept and window."""
+    each = data.get("PerFrameFunctionalGroupsSequence") or []
+    shared = data.get("SharedFunctionalGroupsSequence") or []
+    for group in (*shared, *each[frame - 1 : frame]):
+        for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+            for item in group.get(name) or []:
+                data.update({element.tag: element for element in item})
 
 
 def _grey(pixels: Any, data: Any, stored: Any, how: Intensity) -> FloatImage:
