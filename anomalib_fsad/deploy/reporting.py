@@ -46,7 +46,6 @@ def basis_of(enrolment: Enrolment | None, judged: Judgement, facts: Mapping[str,
     """
     count = 0 if enrolment is None else len(enrolment.normal_scores)
     return Basis(
-        title=TITLE,
         threshold=judged.threshold,
         source=judged.source,
         caution=judged.caution,

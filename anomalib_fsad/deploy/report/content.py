@@ -64,7 +64,6 @@ class Basis:
     """What the images of a report are judged by.
 
     Attributes:
-        title: of the page.
         threshold: on raw scores; ``None`` where nothing is labelled.
         source: where the threshold comes from.
         caution: what to know before relying on it.
@@ -76,7 +75,6 @@ class Basis:
         facts: what run this is: versions, digests.
     """
 
-    title: str
     threshold: float | None
     source: str
     caution: str = ""

@@ -44,7 +44,6 @@ def basis() -> Basis:
     """With two supports, and four normals, one of which scores higher than some images."""
     picture = np.full((20, 30, 3), 90, dtype=np.uint8)
     return Basis(
-        title=TITLE,
         threshold=0.05,
         source="leave-one-out of 4 normal images <here>",
         caution="a guess",
