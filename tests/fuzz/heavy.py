@@ -13,7 +13,7 @@ import torch
 import yaml
 from safetensors.torch import save
 
-from anomalib_fsad.compare.cells import Overrides, read_cells
+from anomalib_fsad.compare.entrants import entrant
 from anomalib_fsad.data.cache import ImageStore
 from anomalib_fsad.data.readers.registry import run_reader
 from anomalib_fsad.deploy.inspection import inspect_path
@@ -22,7 +22,7 @@ from tests.fuzz.kinds import Damage, Kind, refused_or
 from tests.fuzz.mutate import mutate, mutate_data
 from tests.fuzz.pictures import pictures
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "benchmark"
+CONFIGS = Path(__file__).parents[2] / "configs" / "model"
 
 
 def heavy_kinds(folder: Path) -> list[Kind]:
@@ -165,7 +165,7 @@ def table_kind(folder: Path, name: str, file: str, whole: bytes, images: str) ->
 
 
 def config_kind() -> Kind:
-    """The yaml of a comparison."""
+    """The yaml of a model, as a comparison takes it."""
     contents = [file.read_bytes() for file in sorted(CONFIGS.glob("*.yaml"))]
 
     def damage(content: bytes, random: Random) -> bytes:
@@ -173,11 +173,7 @@ def config_kind() -> Kind:
             return yaml.safe_dump(mutate_data(yaml.safe_load(content), random)).encode(errors="replace")
         return mutate(content, random, contents, YAML_WORDS)
 
-    def read(path: Path) -> None:
-        for cell in read_cells([path], Overrides()):
-            assert cell.name
-
-    return Kind("config", "benchmark.yaml", contents, damage, read)
+    return Kind("config", "model.yaml", contents, damage, lambda path: entrant(str(path)).name)
 
 
 def cached_kind(folder: Path) -> Kind:
