@@ -4,6 +4,7 @@
 # make test-unit    those that start no anomalib process
 # make test-slow    the slow ones: golden figures, full-size networks, tutorials
 # make test-pythons the quick tests on each supported Python that uv finds, each in an environment of its own
+# make fuzz         fresh broken files of all kinds for ten minutes (MINUTES=60 for more); what is found is kept
 # make lint         ruff and mypy;   make format  lets ruff mend what it can
 # make build        sdist and wheel, and the wheel without torch, in dist/; checked by twine and tried in empty environments
 # make docs         the documentation site in site/;   make tutorials  executes and renders docs/tutorials first
@@ -20,7 +21,7 @@ STARTUP := $(wildcard anomalib_fsad/startup/*)
 # A file stays in one process, since its fixtures train networks; each process has a core to itself.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
-.PHONY: setup demo test test-unit test-slow test-pythons lint format build docs tutorials clean
+.PHONY: setup demo test test-unit test-slow test-pythons fuzz lint format build docs tutorials clean
 
 setup: $(INSTALLED)
 
@@ -45,6 +46,9 @@ test-slow: $(INSTALLED)
 
 test-pythons: $(INSTALLED)
 	$(BIN)/python -m tests.pythons --uv $(BIN)/uv
+
+fuzz: $(INSTALLED)
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

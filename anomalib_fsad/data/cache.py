@@ -2,10 +2,10 @@
 """Reading images for training without decoding them again each epoch, and for the visualizer at all."""
 
 import hashlib
+import io
 import logging
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import Resize
 
 from anomalib_fsad.data.unreadable import failures, raise_unreadable
+from anomalib_fsad.files import replacing, shortened
 from anomalib_fsad.images.decoding import ImageReadError, is_displayable, read_mask, read_rgb, to_uint8
 
 logger = logging.getLogger(__name__)
@@ -28,11 +29,14 @@ GIB = 2**30
 
 T = TypeVar("T")
 
+DIGEST_BYTES = 16
+
 
 class ImageStore:
     """Reads images by path; what :meth:`fill` was given comes resized and decoded, 8 bits a channel.
 
-    Images that are tested are never rounded: they are decoded to floats at each use.
+    Images that are tested are never rounded: they are decoded to floats at each use. Files are found again by the
+    content of the image, whatever its name and time stamp, and compared with a checksum once a run.
 
     Args:
         mode: ``ram`` keeps the pixels in memory, ``disk`` in files below ``folder``, ``none`` decodes at each use.
@@ -119,12 +123,12 @@ class ImageStore:
 
     def _keep(self, path: str) -> None:
         file = self._file(path, "resized", ".npy") if self.mode == "disk" else None
-        if file is None or not file.is_file():
+        if file is None or not _is_intact(file):
             image = _to_tensor(read_rgb(path, self.intensity))
             image = self.resize(image) if self.resize is not None else image
             pixels = to_uint8(image.numpy())
             if file is not None:
-                _write(file, lambda temporary: np.save(temporary, pixels))
+                _write(file, _npy(pixels))
             elif self._used + pixels.nbytes <= self.budget:
                 self._used += pixels.nbytes
                 self._pixels[path] = pixels
@@ -137,8 +141,9 @@ class ImageStore:
         if not is_displayable(path):
             copy = self._file(path, "shown", ".png")
             if not copy.is_file():
-                shown = PilImage.fromarray(to_uint8(image))
-                _write(copy, lambda temporary: shown.save(temporary, format="PNG"))
+                shown = io.BytesIO()
+                PilImage.fromarray(to_uint8(image)).save(shown, format="PNG")
+                _write(copy, shown.getvalue())
             self._copies[path] = str(copy)
         self._checked.add(path)
 
@@ -149,14 +154,16 @@ class ImageStore:
     def _file(self, path: str, kind: str, suffix: str) -> Path:
         """Where something made of this image is kept: named by all it depends on."""
         try:
-            state = Path(path).stat()
+            with Path(path).open("rb") as image:
+                content = hashlib.file_digest(image, "sha256").hexdigest()
         except OSError as error:
-            raise ImageReadError(path, "there is no such file.") from error
+            reason = "there is no such file." if isinstance(error, FileNotFoundError) else f"{error.strerror}."
+            raise ImageReadError(path, reason) from error
         size = _size(self.resize) if kind == "resized" else None
-        key = f"{Path(path).resolve()}|{state.st_mtime_ns}|{state.st_size}|{self.intensity}|{size}"
-        digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+        digest = hashlib.sha256(f"{content}|{self.intensity}|{size}".encode()).hexdigest()[:32]
         # The last two names are kept, so that pictures in the results can be told apart.
-        return self.folder / kind / digest[:2] / Path(path).parent.name / f"{Path(path).stem}_{digest}{suffix}"
+        name = shortened(Path(path).stem, f"_{digest}{suffix}")
+        return self.folder / kind / digest[:2] / Path(path).parent.name / name
 
 
 def _to_tensor(image: NDArray[np.float32]) -> Tensor:
@@ -167,23 +174,38 @@ def _size(resize: Resize | None) -> str:
     return "native" if resize is None else f"{list(resize.size or [])} {resize.interpolation} {resize.antialias}"
 
 
-def _write(file: Path, save: Callable[[Path], object]) -> None:
-    """Write beside the file and rename, so that no other process ever sees half of it."""
+def _npy(pixels: NDArray[np.uint8]) -> bytes:
+    """As ``np.save`` writes it, and a checksum behind it, which ``np.load`` does not look at."""
+    file = io.BytesIO()
+    np.save(file, pixels, allow_pickle=False)
+    return file.getvalue() + _checksum(file.getvalue())
+
+
+def _is_intact(file: Path) -> bool:
+    """Whether a file is there and holds what was written."""
+    try:
+        content = file.read_bytes()
+    except OSError:  # not there, or not to be read: whether it can be written is seen then
+        return False
+    return content[-DIGEST_BYTES:] == _checksum(content[:-DIGEST_BYTES])
+
+
+def _checksum(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Write a file that no other process ever sees half of."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=file.parent, suffix=file.suffix)
+        with replacing(file, durable=False) as draft:
+            draft.write_bytes(content)
     except OSError as error:
         msg = (
-            f"cache_dir: {str(file.parent)!r} cannot be written ({error.strerror}). Pass a folder as --data.cache_dir."
+            f"cache_dir: {str(file.parent)!r} cannot be written ({error.strerror}). Pass another folder as "
+            "--data.cache_dir, or --data.cache ram."
         )
         raise OSError(msg) from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        save(temporary)
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def default_cache_folder() -> Path:

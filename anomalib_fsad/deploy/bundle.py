@@ -15,11 +15,13 @@ bundle's ``digest`` elsewhere and pass it as ``expected_digest``.
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal, NamedTuple
+
+from anomalib_fsad.files import replacing
 
 Backend = Literal["openvino", "onnx"]
 
@@ -225,7 +227,7 @@ def load_bundle(folder: str | Path, expected_digest: str | None = None) -> Bundl
         raise BundleError(msg)
     try:
         metadata = _metadata(document)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         msg = f"{str(path)!r} lacks a field or has a wrong one ({error}): export the bundle again."
         raise BundleError(msg) from error
     return Bundle(folder, metadata, digest)
@@ -251,12 +253,8 @@ def digest_of(document: Mapping[str, Any]) -> str:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file that is whole or not there."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as draft:
         draft.write_bytes(content)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _metadata(document: Mapping[str, Any]) -> Metadata:
@@ -270,6 +268,10 @@ def _metadata(document: Mapping[str, Any]) -> Metadata:
         _expect(name, values[name], bool)
     for name in ("post_processing", "software", "files"):
         _expect(name, values[name], dict)
+    for name, value in values["post_processing"].items():
+        _expect(name, value, int | float | None)
+        if type(value) is int:
+            values["post_processing"][name] = float(value)
     # Names out of a fixed set: no path can lead out of the folder.
     unknown = sorted(set(values["files"]) - KNOWN_FILES)
     if unknown:
@@ -297,7 +299,7 @@ def _sizes(value: Any, count: int) -> Any:
     return tuple(value)
 
 
-def _expect(name: str, value: Any, kind: type) -> None:
+def _expect(name: str, value: Any, kind: type | UnionType) -> None:
     if not isinstance(value, kind):
-        msg = f"{name}={value!r} should be a {kind.__name__}"
+        msg = f"{name}={value!r} should be a {getattr(kind, '__name__', kind)}"
         raise TypeError(msg)

@@ -99,6 +99,9 @@ def _checkpoint(path: Path) -> dict[str, Any]:
     import torch
     from anomalib.utils.serialization import anomalib_safe_globals
 
+    from anomalib_fsad.models.components.checkpoint import refuse_compressed
+
+    refuse_compressed(path)
     try:
         with anomalib_safe_globals():
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -110,19 +113,22 @@ def _checkpoint(path: Path) -> dict[str, Any]:
         )
         raise ValueError(msg) from error
     except Exception as error:
-        msg = f"{str(path)!r} is a damaged or truncated checkpoint ({str(error).splitlines()[0]})."
+        msg = f"{str(path)!r} is a damaged or truncated checkpoint ({first_line(error)})."
         raise ValueError(msg) from error
     if not isinstance(content, Mapping):
         msg = f"{str(path)!r} holds a {type(content).__name__}, no checkpoint."
         raise ValueError(msg)
     if "state_dict" not in content or "pytorch-lightning_version" not in content:
         return _foreign(content)
-    state = content["state_dict"]
+    state, arguments = content["state_dict"], content.get("hyper_parameters", {})
+    if not _are_tensors(state) or not isinstance(arguments, Mapping):
+        msg = f"{str(path)!r} is a damaged checkpoint: its state_dict or hyper_parameters are of another kind."
+        raise ValueError(msg)
     support = state.get("model.support.images")
     summary: dict[str, Any] = {
         "kind": "checkpoint",
         "model": content.get("anomalib_fsad_model", "of another library"),
-        "arguments": dict(content.get("hyper_parameters", {})),
+        "arguments": dict(arguments),
         "epoch": content.get("epoch"),
         "parameters": sum(value.numel() for name, value in state.items() if name.startswith("model.")),
         "lightning": content["pytorch-lightning_version"],
@@ -135,13 +141,29 @@ def _checkpoint(path: Path) -> dict[str, Any]:
     return summary if support is None else {**summary, "references": int(support.shape[0])}
 
 
+def first_line(error: Exception) -> str:
+    """What an error says first, or its kind where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _are_tensors(state: Any) -> bool:
+    import torch
+
+    return isinstance(state, Mapping) and all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
+    )
+
+
 def _is_torch_file(path: Path) -> bool:
     """Whether it may be one of torch: an archive with a pickle in it, or, as long ago, a pickle."""
-    if zipfile.is_zipfile(path):
+    try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("data.pkl") for name in archive.namelist())
-    with path.open("rb") as file:
-        return file.read(1) == b"\x80"
+    except OSError:
+        raise
+    except Exception:  # no archive, or a damaged one: torch says of what begins as its files do what is wrong with it
+        with path.open("rb") as file:
+            return file.read(2) in {b"PK", b"\x80\x02"}
 
 
 def _foreign(content: Mapping[Any, Any]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from anomalib_fsad.files import shortened
+
 TABLE = "predictions.csv"
 FACTS = "predictions.json"
 HEAT_MAPS = "heat_maps"
@@ -45,7 +47,7 @@ class Results:
 
     def heat_map(self, image: Path) -> Path:
         """Where the picture of an image goes. Its suffix is kept: a.png and a.dcm are two images."""
-        path = self.folder / HEAT_MAPS / image.with_name(f"{image.name}.png")
+        path = self.folder / HEAT_MAPS / image.with_name(shortened(image.name, ".png"))
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 

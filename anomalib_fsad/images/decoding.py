@@ -15,6 +15,8 @@ Pillow reduces 16-bit *colour* files to 8 bits while opening them; 16-bit grey i
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +30,13 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".
 
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF")
 """What Pillow may take a file for, whatever its name: not PostScript, for one, which it hands to another program."""
+
+MAX_PIXELS = 40_000_000
+"""What one image may have, a mammogram at 50 micrometres for one; decoding it takes less than 1 GiB. A file of a few
+kilobytes can claim thousands of times as many, so its header is asked first."""
+
+LARGEST_SPAN = 1e37
+"""Differences beyond it do not fit single precision."""
 
 PERCENTILES = (0.5, 99.5)
 
@@ -108,18 +117,14 @@ def read_rgb(path: str | Path, intensity: str = "auto") -> FloatImage:
         from anomalib_fsad.images.dicom import read_dicom
 
         return read_dicom(path, how)
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            _refuse_pages(image, path)
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode in EIGHT_BIT_MODES:
-                return np.asarray(upright.convert("RGB"), dtype=np.float32) / np.float32(255)
-            values = np.asarray(upright, dtype=np.float32)
-    except ImageReadError:
-        raise
-    except Exception as error:
-        raise ImageReadError(path, _why(path, error)) from error
-    return grey_to_rgb(rescale(values, how))
+    with _opened(path) as image:
+        _refuse_pages(image, path)
+        ImageOps.exif_transpose(image, in_place=True)
+        if image.mode in EIGHT_BIT_MODES:
+            values = np.asarray(image if image.mode == "RGB" else image.convert("RGB"), dtype=np.float32)
+            values /= np.float32(255)
+            return values
+        return grey_to_rgb(rescale(np.asarray(image, dtype=np.float32), how))
 
 
 def read_mask(path: str | Path) -> NDArray[np.uint8]:
@@ -127,12 +132,9 @@ def read_mask(path: str | Path) -> NDArray[np.uint8]:
 
     JPEG leaves grey around what it draws, so there it is all above half of the largest value.
     """
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            grey = np.asarray(image if image.mode == "P" else image.convert("L"))
-            least = grey.max() / 2 if image.format in {"JPEG", "MPO"} else 0
-    except Exception as error:
-        raise ImageReadError(path, _why(path, error)) from error
+    with _opened(path) as image:
+        grey = np.asarray(image if image.mode == "P" else image.convert("L"))
+        least = grey.max() / 2 if image.format in {"JPEG", "MPO"} else 0
     return (grey > least).astype(np.uint8)
 
 
@@ -146,14 +148,9 @@ def read_header(path: str | Path) -> Header:
         from anomalib_fsad.images.dicom import read_dicom_header
 
         return read_dicom_header(path)
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            _refuse_pages(image, path)
-            return Header(*image.size, image.mode)
-    except ImageReadError:
-        raise
-    except Exception as error:
-        raise ImageReadError(path, _why(path, error)) from error
+    with _opened(path) as image:
+        _refuse_pages(image, path)
+        return Header(*image.size, image.mode)
 
 
 def needs_own_reader(path: str | Path) -> str | None:
@@ -168,9 +165,9 @@ def needs_own_reader(path: str | Path) -> str | None:
     if is_dicom(path):
         return "it is DICOM"
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with _opened(path) as image:
             mode = image.mode
-    except (OSError, ValueError, SyntaxError):
+    except ImageReadError:
         return None
     return (
         None if mode in EIGHT_BIT_MODES else f"it is deeper than 8 bits (mode {mode}), which anomalib cuts off at 255"
@@ -189,7 +186,13 @@ def rescale(values: NDArray[np.floating], how: Intensity) -> FloatImage:
     else:
         low, high = values[finite].min(), values[finite].max()
     span = max(float(high) - float(low), 1e-12)
-    return np.clip((np.where(finite, values, low) - low) / span, 0, 1).astype(np.float32)
+    shown = np.where(finite, values, low)
+    if span > LARGEST_SPAN:
+        shown = shown.astype(np.float64)
+    # In place: an image may be large.
+    shown -= low
+    shown /= span
+    return np.clip(shown, 0, 1, out=shown).astype(np.float32, copy=False)
 
 
 def grey_to_rgb(grey: FloatImage) -> FloatImage:
@@ -219,14 +222,44 @@ def is_displayable(path: str | Path) -> bool:
     """Whether a plain ``PIL.Image.open(path).convert("RGB")`` shows what :func:`read_rgb` returns."""
     if is_dicom(path):
         return False
-    with Image.open(path, formats=FORMATS) as image:
+    with _opened(path) as image:
         return image.mode in EIGHT_BIT_MODES and image.getexif().get(EXIF_ORIENTATION, 1) == 1
 
 
+def refuse_large(path: str | Path, width: int, height: int) -> None:
+    """Raise :class:`ImageReadError` for an image of more than ``MAX_PIXELS``."""
+    if width * height > MAX_PIXELS:
+        reason = (
+            f"it has {width} x {height} pixels, and an image may have {MAX_PIXELS:,} at most. Scale it down, or cut it "
+            "into tiles."
+        )
+        raise ImageReadError(path, reason)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Image.Image]:
+    """An image whose pixels are not read yet; whatever goes wrong with it names the file."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            refuse_large(path, *image.size)
+            yield image
+    except ImageReadError:
+        raise
+    except Exception as error:
+        raise ImageReadError(path, _why(path, error)) from error
+
+
 def _refuse_pages(image: Image.Image, path: str | Path) -> None:
-    pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-    if pages > 1:
-        raise ImageReadError(path, f"it holds {pages} pages. Save each page as a file of its own.")
+    """Raise :class:`ImageReadError` for a TIFF of several pages."""
+    if image.format != "TIFF":
+        return
+    # Not all pages are counted: there may be millions.
+    try:
+        image.seek(1)
+    except EOFError:
+        image.seek(0)
+        return
+    raise ImageReadError(path, "it holds several pages. Save each page as a file of its own.")
 
 
 def _why(path: str | Path, error: Exception) -> str:
@@ -235,6 +268,8 @@ def _why(path: str | Path, error: Exception) -> str:
         return "there is no such file."
     if file.stat().st_size == 0:
         return "the file is empty (0 bytes)."
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it claims more than the {MAX_PIXELS:,} pixels that an image may have."
     if isinstance(error, Image.UnidentifiedImageError):
         return "it is no PNG, JPEG, BMP, TIFF or DICOM image, or its beginning is damaged."
     return f"it is damaged or truncated ({error})."

@@ -1,17 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
 """DICOM -> RGB floats in [0, 1], by pydicom, which is imported on first use."""
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from anomalib_fsad.images.decoding import FloatImage, Header, ImageReadError, Intensity, grey_to_rgb, rescale
+from anomalib_fsad.images.decoding import (
+    MAX_PIXELS,
+    FloatImage,
+    Header,
+    ImageReadError,
+    Intensity,
+    grey_to_rgb,
+    refuse_large,
+    rescale,
+)
+from anomalib_fsad.images.deflated import refuse_deflated_bomb
 from anomalib_fsad.images.frames import fits, frame_count
 from anomalib_fsad.images.slices import slice_at
+
+RUN_LENGTHS = "1.2.840.10008.1.2.5"
+"""The transfer syntax of frames of run lengths."""
+
+JPEG_START, JPEG_MARKER = b"\xff\xd8", 0xFF
+JPEG_SIZES = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
+"""Markers of the headers that tell an image's size: of all processes of JPEG, and of JPEG-LS."""
+
+NO_RUN = 128
+"""The head byte that stands for nothing."""
 
 COLOUR = ("RGB", "YBR", "PALETTE")
 
@@ -31,14 +55,25 @@ def read_dicom(path: str | Path, how: Intensity) -> FloatImage:
     file, frame = slice_at(path)
     with _reading(path) as pydicom:
         pixels = import_module("pydicom.pixels")
-        data = pydicom.dcmread(file, force=False, stop_before_pixels=frame is not None)
+        refuse_deflated_bomb(pydicom, file, path)
+        data = pydicom.dcmread(file, force=False, stop_before_pixels=True)
         _refuse_frames(data, path)
-        _refuse_without_decoder(pixels, data, path)
-        # Of a large file, one frame alone is read.
-        stored = data.pixel_array if frame is None else pixels.pixel_array(file, index=frame - 1)
+        refuse_large(path, int(data.Columns), int(data.Rows))
+        syntax = data.file_meta.TransferSyntaxUID
+        if frame is None or syntax.is_encapsulated or syntax.is_deflated:
+            data = pydicom.dcmread(file, force=False)
+            _refuse_without_decoder(pixels, data, path)
+            _refuse_other_size(data, frame or 1, path)
+            stored = pixels.pixel_array(data, index=(frame or 1) - 1)
+        else:
+            # Of a large file, one frame alone is read.
+            stored = pixels.pixel_array(file, index=frame - 1)
         _take_in_groups(data, frame or 1)
         photometric = str(data.get("PhotometricInterpretation", "MONOCHROME2"))
-        if photometric.startswith(COLOUR):
+        coloured = photometric.startswith(COLOUR)
+        if stored.shape != (data.Rows, data.Columns, *((3,) if coloured and "PALETTE" not in photometric else ())):
+            raise ImageReadError(path, f"its pixels are {stored.shape}, which is no {photometric} image.")
+        if coloured:
             return _colour(pixels, data, stored, photometric)
         grey = _grey(pixels, data, stored, how)
     return grey_to_rgb(1 - grey if photometric == "MONOCHROME1" else grey)
@@ -46,8 +81,10 @@ def read_dicom(path: str | Path, how: Intensity) -> FloatImage:
 
 def read_dicom_header(path: str | Path) -> Header:
     """Size of a DICOM image or of one of its frames, without its pixels."""
+    file = slice_at(path).file
     with _reading(path) as pydicom:
-        data = pydicom.dcmread(slice_at(path).file, force=False, stop_before_pixels=True)
+        refuse_deflated_bomb(pydicom, file, path)
+        data = pydicom.dcmread(file, force=False, stop_before_pixels=True)
         _refuse_frames(data, path)
         return Header(int(data.Columns), int(data.Rows), "DICOM")
 
@@ -103,12 +140,68 @@ def _take_in_groups(data: Any, frame: int) -> None:
                 data.update({element.tag: element for element in item})
 
 
+def _refuse_other_size(data: Any, number: int, path: str | Path) -> None:
+    """Refuse a compressed frame of another size than the file says: it may be a bomb."""
+    if not data.file_meta.TransferSyntaxUID.is_encapsulated:
+        return
+    extended = None
+    if "ExtendedOffsetTable" in data:
+        extended = (data.ExtendedOffsetTable, data.ExtendedOffsetTableLengths)
+    get_frame = import_module("pydicom.encaps").get_frame
+    frame = get_frame(data.PixelData, number - 1, number_of_frames=frame_count(data), extended_offsets=extended)
+    if data.file_meta.TransferSyntaxUID == RUN_LENGTHS:
+        _refuse_long_runs(frame, int(data.Columns) * int(data.Rows), path)
+        return
+    size = _jpeg_size(frame) if frame.startswith(JPEG_START) else _jpeg2000_size(frame)
+    if size not in {None, (data.Columns, data.Rows)}:
+        reason = f"it says {data.Columns} x {data.Rows} pixels, but its compressed frame has {size[0]} x {size[1]}."
+        raise ImageReadError(path, reason)
+
+
+def _jpeg_size(frame: bytes) -> tuple[int, int] | None:
+    """Width and height by the header of a JPEG, lossless and JPEG-LS among them; ``None`` if it has none."""
+    at = len(JPEG_START)
+    while at + 9 <= len(frame) and frame[at] == JPEG_MARKER:
+        if frame[at + 1] in JPEG_SIZES:
+            height, width = struct.unpack_from(">HH", frame, at + 5)
+            return width, height
+        at += 1 if frame[at + 1] == JPEG_MARKER else 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
+    return None
+
+
+def _jpeg2000_size(frame: bytes) -> tuple[int, int] | None:
+    try:
+        with Image.open(BytesIO(frame), formats=("JPEG2000",)) as picture:
+            return picture.size
+    except Image.UnidentifiedImageError:
+        return None
+
+
+def _refuse_long_runs(frame: bytes, pixels: int, path: str | Path) -> None:
+    """Refuse run lengths of many more bytes than the image has pixels: two bytes may stand for 128."""
+    count, *offsets = struct.unpack("<16L", frame[:64])
+    for start, end in pairwise([*offsets[:count], len(frame)]):
+        # Short ones do no harm, however long their runs.
+        if 128 * (end - start) > MAX_PIXELS and _run_length(frame[start:end], 2 * pixels) > 2 * pixels:
+            raise ImageReadError(path, f"its run lengths are of more than its {pixels:,} pixels.")
+
+
+def _run_length(segment: bytes, limit: int) -> int:
+    """How many bytes a segment stands for, counted up to ``limit``; DICOM PS3.5 G.3.1."""
+    at, size = 0, 0
+    while at < len(segment) and size <= limit:
+        head = segment[at]
+        size += head + 1 if head < NO_RUN else (2 * NO_RUN + 1 - head) % (NO_RUN + 1)
+        at += head + 2 if head < NO_RUN else 1 + (head > NO_RUN)
+    return size
+
+
 def _grey(pixels: Any, data: Any, stored: Any, how: Intensity) -> FloatImage:
     values = np.asarray(pixels.apply_modality_lut(stored, data), dtype=np.float32)
     if how.mode == "auto" and data.get("VOILUTSequence"):
         lut_bits = int(data.VOILUTSequence[0].LUTDescriptor[2])
         shown = pixels.apply_voi(pixels.apply_modality_lut(stored, data), data)
-        return np.clip(np.asarray(shown, dtype=np.float32) / (2**lut_bits - 1), 0, 1)
+        return _within(np.asarray(shown, dtype=np.float32) / (2**lut_bits - 1))
     if how.mode == "auto" and data.get("WindowWidth") is not None and data.get("WindowCenter") is not None:
         return _window(values, _first(data.WindowCenter), _first(data.WindowWidth), data.get("VOILUTFunction"))
     if "PixelPaddingValue" in data:
@@ -125,15 +218,20 @@ def _window(values: FloatImage, center: float, width: float, function: str | Non
         shown = (values - center) / width + 0.5
     else:
         shown = (values - (center - 0.5)) / max(width - 1, 1) + 0.5
-    return np.clip(shown, 0, 1).astype(np.float32)
+    return _within(shown)
 
 
 def _colour(pixels: Any, data: Any, stored: Any, photometric: str) -> FloatImage:
     if photometric.startswith("PALETTE"):
         bits = int(data.RedPaletteColorLookupTableDescriptor[2])
-        return np.asarray(pixels.apply_color_lut(stored, data), dtype=np.float32)[..., :3] / (2**bits - 1)
+        return _within(np.asarray(pixels.apply_color_lut(stored, data), dtype=np.float32)[..., :3] / (2**bits - 1))
     # pydicom's pixel_array has already turned YBR into RGB.
-    return np.asarray(stored, dtype=np.float32) / (2 ** int(data.BitsStored) - 1)
+    return _within(np.asarray(stored, dtype=np.float32) / (2 ** int(data.BitsStored) - 1))
+
+
+def _within(values: FloatImage) -> FloatImage:
+    """Clipped to [0, 1]; what a senseless table or window leaves undefined is 0."""
+    return np.nan_to_num(np.clip(values, 0, 1)).astype(np.float32, copy=False)
 
 
 def _first(value: Any) -> float:

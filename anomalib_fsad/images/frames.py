@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from anomalib_fsad.images.decoding import is_dicom
+from anomalib_fsad.images.deflated import refuse_deflated_bomb
 from anomalib_fsad.images.slices import slice_at
 
 ORDER = ("SeriesInstanceUID", "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "NumberOfFrames")
@@ -82,6 +83,7 @@ def _header(path: Path, names: Sequence[str]) -> Any | None:
     """These elements of a DICOM file; ``None`` if it cannot be read."""
     try:
         pydicom = import_module("pydicom")
+        refuse_deflated_bomb(pydicom, path, path)
         data = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(names))
         frame_count(data)
     except Exception:

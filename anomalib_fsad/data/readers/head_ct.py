@@ -27,7 +27,7 @@ def read_head_ct(root: Path, category: str, seed: int = 0, test_share: float = 0
     """
     folder = root / "head_ct"
     found = images_in(folder) or images_in(folder / "head_ct")
-    files = {int(f.stem): f for f in found if f.stem.isdigit()}
+    files = {int(f.stem): f for f in found if f.stem.isdecimal()}
     rows = read_csv(root / "labels.csv", numbers=["id", "hemorrhage"])
     tell_absent(root / "labels.csv", rows["id"].astype(int).tolist(), files)
     samples = [

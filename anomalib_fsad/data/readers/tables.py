@@ -3,10 +3,12 @@
 
 import json
 import logging
+import os
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 logger = logging.getLogger(__name__)
@@ -32,8 +34,9 @@ def read_csv(path: Path, *, text: Sequence[str] = (), numbers: Sequence[str] = (
         raise LayoutError(msg)
     for name in numbers:
         values = pd.to_numeric(rows[name], errors="coerce")
-        if values.isna().any():
-            line = int(values.isna().to_numpy().argmax())
+        odd = ~np.isfinite(values.to_numpy(dtype=np.float64, na_value=np.nan))
+        if odd.any():
+            line = int(odd.argmax())
             msg = f"{path.name}, column {name!r}, line {line + 2}: {rows[name].iloc[line]!r} is no number"
             raise LayoutError(msg)
         rows[name] = values
@@ -47,13 +50,35 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         msg = f"it has no {path.name}"
         raise LayoutError(msg) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         msg = f"{path.name} is no readable JSON ({error})"
         raise LayoutError(msg) from error
     if not isinstance(content, dict):
         msg = f"{path.name} holds a {type(content).__name__}, not an object"
         raise LayoutError(msg)
     return content
+
+
+def inside(root: Path, name: Any, table: str) -> Path:
+    """The file that a table names, which lies below ``root``.
+
+    What a link in the folder leads to is not looked at: whoever made the folder made the link.
+    """
+    if not isinstance(name, str) or not name or "\0" in name or not _is_encodable(name):
+        msg = f"{table} names {name!r} where the path of a file is expected"
+        raise LayoutError(msg)
+    if not Path(os.path.normpath(root / name)).is_relative_to(os.path.normpath(root)):
+        msg = f"{table} names {name!r}, which lies outside of its folder; outside=true takes it all the same"
+        raise LayoutError(msg)
+    return root / name
+
+
+def _is_encodable(name: str) -> bool:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def tell_absent(table: Path, names: Sequence[Any], files: Container[Any]) -> None:

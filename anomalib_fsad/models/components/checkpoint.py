@@ -2,6 +2,7 @@
 """Files of weights: reading them without running code, refusing the wrong ones in words, importing the authors'."""
 
 import inspect
+import zipfile
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from anomalib_fsad.files import replacing
 from anomalib_fsad.registry import MODELS, load, model_named
 
 MODEL_KEY = "anomalib_fsad_model"
@@ -43,6 +45,7 @@ def read_state_dict(path: Path, key: str | None = None) -> dict[str, Tensor]:
 
 def load_plain(path: Path) -> Any:
     """What a torch file holds, if that is tensors and plain data."""
+    refuse_compressed(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -51,6 +54,18 @@ def load_plain(path: Path) -> Any:
             "network, save network.state_dict() where its code is at hand, and pass that file."
         )
         raise ValueError(msg) from error
+
+
+def refuse_compressed(path: Path) -> None:
+    """Refuse an archive whose entries are compressed, as torch never writes them: a small one may fill all memory."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
+    except Exception:  # no archive, or a damaged one: left to torch
+        return
+    if compressed:
+        msg = f"{str(path)!r} is a compressed archive, which torch does not write: save it again with torch.save."
+        raise ValueError(msg)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -101,10 +116,11 @@ def model_name_of(path: Path) -> str:
     with anomalib_safe_globals():
         content = load_plain(path)
     name = content.get(MODEL_KEY) if isinstance(content, Mapping) else None
-    if name not in MODELS:
+    if not isinstance(name, str) or name not in MODELS:
+        name = name if isinstance(name, str) else None
         msg = f"{str(path)!r} holds {name or 'nothing of this package'}: give a checkpoint of one of {sorted(MODELS)}."
         raise ValueError(msg)
-    return str(name)
+    return name
 
 
 def _plain(value: Any) -> Any:
@@ -191,9 +207,5 @@ def save_checkpoint(model: Any, output: Path) -> None:
         enable_progress_bar=False,
     )
     trainer.strategy.connect(model)
-    draft = output.with_name(f".{output.name}.part")
-    try:
+    with replacing(output) as draft:
         trainer.save_checkpoint(draft, weights_only=True)
-        draft.replace(output)
-    finally:
-        draft.unlink(missing_ok=True)

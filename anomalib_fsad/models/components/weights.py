@@ -16,6 +16,7 @@ import timm
 import torch
 from torch import Tensor
 
+from anomalib_fsad.files import replacing
 from anomalib_fsad.models.components.checkpoint import read_state_dict
 
 CLASSIFIER_PREFIXES = ("fc.", "classifier.", "head.", "_fc.")
@@ -220,7 +221,6 @@ def _renamed_copy(backbone: str, state: Mapping[str, Tensor]) -> Path:
     path = home / f"{backbone}-{PACKAGES[backbone].sha256[:16]}.safetensors"
     if not path.is_file():
         home.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-        save_file({name: value.contiguous() for name, value in state.items()}, draft)
-        draft.replace(path)
+        with replacing(path) as draft:
+            save_file({name: value.contiguous() for name, value in state.items()}, draft)
     return path

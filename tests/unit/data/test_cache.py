@@ -64,9 +64,56 @@ def test_the_disk_cache_serves_the_next_run(tmp_path: Path, paths: list[str], mo
     again.fill(paths)
     assert again.read(paths[0]).shape == (3, 16, 16)
     assert seen == []
-    os.utime(paths[0], ns=(1, 1))  # a file that changed is read anew
-    store(tmp_path, "disk").fill(paths)
-    assert seen == [paths[0]]
+
+
+def test_the_disk_cache_goes_by_content(tmp_path: Path, paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.bmp"  # not compressed: both are of one size
+    first, second = (np.full((20, 20, 3), value, dtype=np.uint8) for value in (10, 200))
+    Image.fromarray(first).save(path)
+    stamp = path.stat().st_mtime_ns
+    store(tmp_path, "disk").fill([str(path)])
+    Image.fromarray(second).save(path)
+    os.utime(path, ns=(stamp, stamp))
+    changed = store(tmp_path, "disk")
+    changed.fill([str(path)])
+    assert torch.equal((changed.read(str(path)) * 255).round(), torch.full((3, 16, 16), 200.0))
+    seen = decoded(monkeypatch)
+    os.utime(path, ns=(1, 1))  # a clock that goes backwards changes nothing
+    store(tmp_path, "disk").fill([str(path)])
+    assert seen == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", None], ids=["empty", "cut", "one bit"])
+def test_a_damaged_file_of_the_cache_is_made_anew(tmp_path: Path, paths: list[str], damage: bytes | None) -> None:
+    kept = store(tmp_path, "disk")
+    kept.fill(paths)
+    wanted = kept.read(paths[0])
+    (file,) = (tmp_path / "cache").rglob("0_*.npy")
+    content = bytearray(file.read_bytes())
+    content[200] ^= 1
+    file.write_bytes(bytes(content) if damage is None else damage)
+    again = store(tmp_path, "disk")
+    again.fill(paths)
+    assert torch.equal(again.read(paths[0]), wanted)
+
+
+def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path, paths: list[str]) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    with pytest.raises(OSError, match=r"cache_dir: .*cannot be written \(.*--data\.cache ram"):
+        store(tmp_path, "disk").fill(paths)
+
+
+@pytest.mark.parametrize(
+    "name", ["a b.png", "ä€.png", "two\nlines.png", "-rf.png", f"{'x' * 246}.png", f"{'ü' * 123}.png", "A.png"]
+)
+def test_names_of_all_kinds_are_cached(tmp_path: Path, paths: list[str], name: str) -> None:
+    odd, other = tmp_path / name, tmp_path / "a.png"  # A.png and a.png are two images
+    Path(paths[0]).rename(odd)
+    Path(paths[1]).rename(other)
+    kept = store(tmp_path, "disk")
+    kept.fill([str(odd), str(other)])
+    assert kept.read(str(odd)).shape == (3, 16, 16)
+    assert not torch.equal(kept.read(str(odd)), kept.read(str(other)))
 
 
 def test_what_is_not_cached_is_exact(tmp_path: Path, paths: list[str]) -> None:

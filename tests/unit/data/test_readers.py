@@ -427,3 +427,30 @@ def test_auto_never_drops_a_test_set(tmp_path: Path, caplog: pytest.LogCaptureFi
     pictures(tmp_path / "a/test/bad/images", 0)
     with pytest.raises(LayoutError, match="the images of test/bad lie deeper"):
         read_root(tmp_path, "auto", {})
+
+
+@pytest.mark.parametrize("field", ["img_path", "mask_path"])
+@pytest.mark.parametrize("escape", ["../outside.png", "{outside}", "images/../../outside.png"])
+def test_a_meta_json_stays_in_its_folder(tmp_path, field, escape):
+    root, outside = tmp_path / "set", tmp_path / "outside.png"
+    meta_json(root)
+    picture(outside)
+    meta = json.loads((root / "meta.json").read_text())
+    entry = next(e for category in meta["test"].values() for e in category if e["anomaly"])
+    entry[field] = escape.format(outside=outside)
+    (root / "meta.json").write_text(json.dumps(meta))
+    with pytest.raises(LayoutError, match=r"outside\.png'?, which lies outside of its folder; outside=true"):
+        run_reader("meta_json", root, "organ", {})
+    rows = run_reader("meta_json", root, "organ", {"outside": True})
+    column = "image_path" if field == "img_path" else "mask_path"
+    assert outside.resolve() in {Path(path).resolve() for path in rows[column] if path}
+
+
+@pytest.mark.parametrize("name", [7, None, "", "a\0b", "\ud800"])
+def test_a_meta_json_names_files(tmp_path, name):
+    meta_json(tmp_path)
+    meta = json.loads((tmp_path / "meta.json").read_text())
+    next(iter(meta["train"].values()))[0]["img_path"] = name
+    (tmp_path / "meta.json").write_text(json.dumps(meta))
+    with pytest.raises(LayoutError, match="where the path of a file is expected"):
+        run_reader("meta_json", tmp_path, "organ", {})

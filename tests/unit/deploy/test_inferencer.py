@@ -13,6 +13,7 @@ from PIL import Image
 
 from anomalib_fsad.deploy import BundleError, FewShotInferencer
 from anomalib_fsad.deploy.images import images_at, to_rgb
+from anomalib_fsad.images.decoding import ImageReadError
 from tests.unit.deploy.conftest import eager, tensor
 
 
@@ -187,3 +188,15 @@ def test_hidden_files_are_no_images(tmp_path):
     for name in ("a.png", "._a.png"):
         Image.new("L", (8, 8)).save(tmp_path / name)
     assert [path.name for path in images_at(tmp_path)] == ["a.png"]
+
+
+def test_a_bad_file_is_named_and_leaves_no_trace(deployed, inferencer, tmp_path):
+    enrolment = inferencer.enroll(deployed.normals)
+    before = inferencer.predict(deployed.mixed / "rgb8.png", enrolment).score
+    for file in ("rgb8.png", "large.jpg", "grey8.bmp", "grey16.tif", "scanner/slice.dcm"):
+        content = (deployed.mixed / file).read_bytes()
+        half = tmp_path / f"half{Path(file).suffix}"
+        half.write_bytes(content[: len(content) // 2])
+        with pytest.raises(ImageReadError, match="half"):
+            inferencer.predict(half, enrolment)
+    assert inferencer.predict(deployed.mixed / "rgb8.png", enrolment).score == before

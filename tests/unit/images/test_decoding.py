@@ -148,7 +148,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 def test_several_pages_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "stack.tif"
     Image.fromarray(RAMP).save(path, save_all=True, append_images=[Image.fromarray(RAMP)])
-    with pytest.raises(ImageReadError, match=r"stack\.tif': it holds 2 pages\. Save each page"):
+    with pytest.raises(ImageReadError, match=r"stack\.tif': it holds several pages\. Save each page"):
         read_rgb(path)
 
 
@@ -196,7 +196,7 @@ def test_headers_of_what_is_no_image(tmp_path: Path) -> None:
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "text.png").write_text("no image")
     for name, reason in (
-        ("pages.tif", "2 pages"),
+        ("pages.tif", "several pages"),
         ("empty.png", "is empty"),
         ("text.png", "no PNG"),
         ("no", "no such"),

@@ -204,6 +204,18 @@ def test_the_extra_reads_what_scanners_compress(tmp_path: Path, syntax: str) -> 
         read_rgb(path)
 
 
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.4.80"])
+def test_a_compressed_frame_that_claims_to_be_huge_is_refused(tmp_path: Path, syntax: str) -> None:
+    path = write(tmp_path / "a.dcm")
+    compress(path, syntax)
+    size = (20).to_bytes(2, "big") + (30).to_bytes(2, "big")
+    content = path.read_bytes()
+    assert content.count(size) == 1
+    path.write_bytes(content.replace(size, b"\xff\xff\xff\xff"))
+    with pytest.raises(ImageReadError, match="says 30 x 20 pixels, but its compressed frame has 65535 x 65535"):
+        read_rgb(path)
+
+
 @pytest.mark.parametrize("syntax", [syntax for syntax, name in COMPRESSED.items() if "2000" not in name])
 def test_without_its_decoder_the_extra_is_named(tmp_path: Path, syntax: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from pydicom.pixels import get_decoder

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The authors' files become checkpoints that anomalib's own command line predicts with."""
 
+import zipfile
+
 import pytest
 import torch
 from anomalib.cli.cli import AnomalibCLI
 
 from anomalib_fsad.cli import main
 from anomalib_fsad.deploy.inspection import inspect_path
-from anomalib_fsad.models.components.checkpoint import convert
+from anomalib_fsad.models.components.checkpoint import convert, read_state_dict
 from anomalib_fsad.models.d24fad import D24FAD
 from anomalib_fsad.models.pdd import PDD
 from anomalib_fsad.models.scrd4ad import SCRD4AD
@@ -105,3 +107,14 @@ def test_enroll_exchanges_the_support_of_a_checkpoint(authors, toy_root, tmp_pat
     ):
         assert main(["enroll", *map(str, arguments)]) == 2
         assert words in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_compressed_archive_is_refused(tmp_path):
+    plain, packed = tmp_path / "plain.pth", tmp_path / "packed.pth"
+    torch.save({"a": torch.zeros(1000)}, plain)
+    with zipfile.ZipFile(plain) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in old.namelist():
+            new.writestr(entry, old.read(entry))
+    assert torch.equal(read_state_dict(plain)["a"], torch.zeros(1000))
+    with pytest.raises(ValueError, match=r"packed\.pth' is a compressed archive.*torch\.save"):
+        read_state_dict(packed)

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writing files that are whole or not there, whatever becomes of the process that writes; standard library only."""
+
+import hashlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+DAY = 24 * 3600
+
+NAME_BYTES = 255
+"""The longest name that the usual file systems take."""
+
+DRAFTS: set[str] = set()
+"""What this process is writing just now."""
+
+
+@contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """A draft beside ``path`` to write, which takes its place when the context ends without an error.
+
+    A process that is killed leaves its draft behind; whoever writes the same file next removes it.
+
+    Args:
+        path: the file.
+        durable: wait until the disk has it, so that a power cut takes the file before or the file after.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with replacing(Path(folder) / "a.txt") as draft:
+        ...         _ = draft.write_text("whole")
+        ...     [(file.name, file.read_text()) for file in Path(folder).iterdir()]
+        [('a.txt', 'whole')]
+    """
+    prefix = f".{_digest(path.name)}."
+    for left in path.parent.glob(f"{prefix}*.part"):
+        if _is_abandoned(left):
+            left.unlink(missing_ok=True)
+    # No part of the name itself, which may be as long as names can be.
+    draft = path.with_name(f"{prefix}{_here()}.{os.getpid()}.{threading.get_ident()}.part")
+    DRAFTS.add(draft.name)
+    try:
+        yield draft
+        if durable:
+            with draft.open("rb+") as file:
+                os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+        DRAFTS.discard(draft.name)
+
+
+def shortened(name: str, suffix: str = "") -> str:
+    """``name + suffix``, with the end of the name replaced by its digest where that is longer than a name may be.
+
+    Example:
+        >>> shortened("a", ".png"), len(shortened("a" * 254, ".png"))
+        ('a.png', 255)
+    """
+    whole = os.fsencode(name + suffix)
+    if len(whole) <= NAME_BYTES:
+        return name + suffix
+    end = f"~{_digest(name)}{suffix}"
+    return os.fsencode(name)[: NAME_BYTES - len(os.fsencode(end))].decode(errors="ignore") + end
+
+
+def _is_abandoned(draft: Path) -> bool:
+    """Whether nobody writes it any more: its process is gone, or, of another machine, it is older than a day."""
+    host, process = draft.name.split(".")[2:4]
+    if int(process) == os.getpid() and host == _here():
+        return draft.name not in DRAFTS
+    try:
+        if host != _here() or os.name != "posix":
+            return time.time() - draft.stat().st_mtime > DAY
+        os.kill(int(process), 0)
+    except (ProcessLookupError, FileNotFoundError):
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _here() -> str:
+    return _digest(socket.gethostname())
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:12]

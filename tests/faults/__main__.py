@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kill processes at random moments, and see what they leave: python -m tests.faults [enroll predict ...] [--kills 50].
+
+Each piece of work is done once undisturbed. Then, again and again: it is started anew and killed (SIGKILL) after a
+random share of that time; what lies there is looked at; the same work is done again, to its end; and what it has made
+is compared with the undisturbed result, name by name and byte by byte. A draft that stays is a file too many.
+"""
+
+import argparse
+import contextlib
+import io
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from random import Random
+
+from tests.faults.steps import LIGHT, STEPS, Step
+
+LIMIT_S = 300
+"""What takes longer hangs."""
+
+
+def main() -> int:
+    """Kill, and say how often; the exit status is 1 if something was not as it should be."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("steps", nargs="*", help=f"of {', '.join(STEPS)}; by default all")
+    parser.add_argument("--kills", type=int, default=50, help="of each")
+    parser.add_argument("--seed", default=secrets.token_hex(4))
+    options = parser.parse_args()
+    names = options.steps or list(STEPS)
+    print(f"--seed {options.seed}", flush=True)
+    import_all(names)
+    faults = 0
+    with tempfile.TemporaryDirectory(prefix="faults_") as root:
+        if set(names) & set(LIGHT):
+            apart(lambda: write_bundle(Path(root) / "bundle"))
+        for name in names:
+            faults += attack(name, STEPS[name](), Path(root), options.kills, Random(f"{options.seed} {name}"))
+    return 1 if faults else 0
+
+
+def import_all(names: list[str]) -> None:
+    """What the processes will need, so that each of them is there at once; no thread is started by it."""
+    for verb in LIGHT:
+        import_module(f"anomalib_fsad.commands.{verb}")
+    if set(names) - set(LIGHT):
+        for module in ("data.cache", "deploy.exporting", "models.d24fad"):
+            import_module(f"anomalib_fsad.{module}")
+
+
+def write_bundle(folder: Path) -> None:
+    """A bundle of toy graphs."""
+    from tests.unit.deploy.toy_bundle import write_toy_bundle
+
+    write_toy_bundle(folder)
+
+
+def attack(name: str, step: Step, root: Path, kills: int, random: Random) -> int:
+    """All kills of one piece of work; how many of them went wrong."""
+    prepared, place = root / f"{name}_prepared", root / name
+    prepared.mkdir()
+    apart(lambda: step.prepare(prepared))
+    shutil.copytree(prepared, place)
+    began = time.monotonic()
+    apart(lambda: step.work(place))
+    lasted = time.monotonic() - began
+    wanted = step.result(place)
+    shutil.rmtree(place)
+    killed, faults = 0, 0
+    for _ in range(kills):
+        shutil.copytree(prepared, place)
+        killed += kill(lambda: step.work(place), random.uniform(0, 1.05) * lasted)
+        try:
+            step.check(place)
+            apart(lambda: step.work(place))
+            found = step.result(place)
+            assert found == wanted, f"{sorted(found.items() ^ wanted.items())}"
+        except Exception:
+            faults += 1
+            traceback.print_exc()
+        shutil.rmtree(place)
+    print(f"{name}: {killed} of {kills} killed within {lasted:.1f} s, {faults} faults", flush=True)
+    return faults
+
+
+def kill(work: Callable[[], None], after: float) -> bool:
+    """Whether the process was still at it when it was killed."""
+    child = fork(work)
+    end = time.monotonic() + after
+    while time.monotonic() < end:
+        if os.waitpid(child, os.WNOHANG) != (0, 0):
+            return False
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+def apart(work: Callable[[], None]) -> None:
+    """Do it in a process of its own, to its end."""
+    child = fork(work)
+    end = time.monotonic() + LIMIT_S
+    while (state := os.waitpid(child, os.WNOHANG)) == (0, 0):
+        if time.monotonic() > end:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            msg = f"not at its end after {LIMIT_S} s"
+            raise TimeoutError(msg)
+        time.sleep(0.005)
+    status = os.waitstatus_to_exitcode(state[1])
+    if status != 0:
+        msg = f"ended with {status}"
+        raise RuntimeError(msg)
+
+
+def fork(work: Callable[[], None]) -> int:
+    """A process that does it and ends, whatever happens; what it says is shown only if it fails."""
+    child = os.fork()
+    if child:
+        return child
+    said, status = io.StringIO(), 1
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            work()
+        status = 0
+    except BaseException:
+        sys.__stderr__.write(said.getvalue()[-2000:] + traceback.format_exc())
+        sys.__stderr__.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
