@@ -14,6 +14,10 @@ with suppress(ImportError):  # there is none on Windows, where nothing is locked
     import fcntl  # type: ignore[no-redef]
 
 
+HELD: set[Path] = set()
+"""What this process is at: the lock keeps other processes away only."""
+
+
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
     """Keep other processes of this kind from writing ``path`` until the context ends, or the process does.
@@ -23,14 +27,22 @@ def alone(path: Path) -> Iterator[None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(shortened(f".{path.name}", ".lock"))
+    # Asked before the file is opened, since closing it again would end the lock of another thread.
+    if lock in HELD:
+        raise ValueError(_busy(path))
     with lock.open("w") as file:
         if not _locked(file.fileno(), lock):
-            msg = f"{str(path)!r} is being written by another process: wait until it has ended, or choose another name."
-            raise ValueError(msg)
+            raise ValueError(_busy(path))
+        HELD.add(lock)
         try:
             yield
         finally:
+            HELD.discard(lock)
             lock.unlink(missing_ok=True)
+
+
+def _busy(path: Path) -> str:
+    return f"{str(path)!r} is being written by another process: wait until it has ended, or choose another name."
 
 
 def _locked(file: int, lock: Path) -> bool:
