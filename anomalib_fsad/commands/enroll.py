@@ -105,12 +105,13 @@ def tell(normals: Any) -> None:
 
 def into_checkpoint(options: argparse.Namespace) -> int:
     """Write a checkpoint whose support, and the threshold that comes from it, is of these images."""
+    import numpy as np
+
     from anomalib_fsad import registry
     from anomalib_fsad.deploy.images import images_at, refuse_links
     from anomalib_fsad.deploy.normals import COMPARED, normals_of
     from anomalib_fsad.images.support import choose_support
     from anomalib_fsad.models.components.checkpoint import model_name_of, save_checkpoint
-    from anomalib_fsad.models.d24fad.nearest_model import leave_one_out_scores, scores_one_by_one
 
     name = model_name_of(options.bundle)
     model_class = registry.load(name)
@@ -132,8 +133,9 @@ def into_checkpoint(options: argparse.Namespace) -> int:
     )
     names = [*(f"image {place + 1} of the checkpoint" for place in range(before)), *map(str, chosen)]
     others = choose_support(range(len(names)), min(len(names), COMPARED), options.seed)
-    singly = scores_one_by_one(model.model, others).numpy()
-    tell(normals_of(names, leave_one_out_scores(model.model).numpy(), singly, others))
+    verdicts = model.model.leave_one_out(model.model.support.images.shape[-2:])
+    scores = np.array([verdict.pred_score.item() for verdict in verdicts])
+    tell(normals_of(names, scores, model.model.one_by_one(others).numpy(), others))
     return OK
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From anomalib's benchmark files to cells: one model, protocol, target, K, seed and way of evaluating each."""
+"""From what anomalib's benchmark files say to cells: one model, protocol, target, K, seed and evaluation each."""
 
 import hashlib
 import json
@@ -7,10 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 EVALUATIONS = {"held_out": "held_out", "as_published": "same_as_test"}
 """How threshold and checkpoint are chosen, and what MedicalFewShot calls it."""
@@ -35,11 +32,11 @@ class Cell:
     """One run.
 
     Attributes:
-        model: the class, as in the file.
+        model: its name in the tables.
         protocol: ``episodic``, ``few_shot`` or ``one_class``.
         target: the category tested.
         k_shot: number of support images.
-        seed: of the weights, the order of training and the choice of the support images.
+        seed: of the choice of the support images, the weights and the order of training.
         evaluation: ``held_out`` or ``as_published``.
         model_config: for ``anomalib.models.get_model``.
         data_config: for ``anomalib.data.get_datamodule``.
@@ -75,9 +72,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Overrides:
-    """What the command line puts in place of a file's values; ``None`` leaves them."""
+    """What the command line says; ``None`` leaves what is."""
 
-    models: Sequence[str] | None = None
     root: str | None = None
     targets: Sequence[str] | None = None
     k_shots: Sequence[int] | None = None
@@ -90,6 +86,7 @@ class Overrides:
     threshold: str = VALIDATION
     checkpoint: str = BEST
     train_k_shot: int | None = None
+    train_seed: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
     """``{"data.<argument>": value, "model.<argument>": value}``; the latter for the models that take it."""
 
@@ -99,14 +96,15 @@ class Overrides:
         return {name: value for where, name, value in named if where == part}
 
 
-def read_cells(files: Iterable[Path], overrides: Overrides) -> list[Cell]:
-    """All cells of some benchmark files, seed by seed, so that what an interrupted run leaves is comparable."""
-    return cells_of([yaml.safe_load(file.read_text()) for file in files], overrides)
-
-
 def cells_of(contents: Iterable[dict[str, Any]], overrides: Overrides) -> list[Cell]:
-    """The same of what such files hold."""
-    cells = [cell for content in contents for cell in file_cells(content, overrides)]
+    """All cells of some benchmarks, seed by seed, so that what an interrupted run leaves is comparable.
+
+    Args:
+        contents: what a benchmark file of anomalib's holds, and beside it ``benchmark.model.name``, the name in the
+            tables, and ``max_steps``.
+        overrides: what the command line says.
+    """
+    cells = [cell for content in contents for cell in _expanded(content, overrides)]
     order = {evaluation: place for place, evaluation in enumerate(EVALUATIONS)}
     unique = {cell.name: cell for cell in cells}
     _refuse_idle(overrides.options, cells)
@@ -122,8 +120,8 @@ def _refuse_idle(options: dict[str, Any], cells: Sequence[Cell]) -> None:
             raise ValueError(msg)
 
 
-def file_cells(content: dict[str, Any], overrides: Overrides) -> list[Cell]:
-    """The cells of one file, expanded by anomalib's own grid search."""
+def _expanded(content: dict[str, Any], overrides: Overrides) -> list[Cell]:
+    """The cells of one benchmark, expanded by anomalib's own grid search."""
     from anomalib.pipelines.components.utils import get_iterator_from_grid_dict
 
     benchmark = deepcopy(content["benchmark"])
@@ -131,8 +129,6 @@ def file_cells(content: dict[str, Any], overrides: Overrides) -> list[Cell]:
     model.pop("visualizer", None)  # nothing is drawn here
     seeds = _values(data.pop("support_seed", None)) or _values(benchmark.get("seed", 0))
     benchmark["seed"] = {"grid": list(overrides.seeds or seeds)}
-    if overrides.models:
-        benchmark["model"]["class_path"] = {"grid": list(overrides.models)}
     if overrides.targets:
         data["target"] = {"grid": list(overrides.targets)}
     if overrides.k_shots and data.get("protocol") != ONE_CLASS:
@@ -152,12 +148,12 @@ def _cell(config: dict[str, Any], overrides: Overrides, max_steps: int | None = 
     data, model = config["data"]["init_args"], config["model"].get("init_args", {})
     name = config["model"].pop("name", config["model"]["class_path"].split(".")[-1])
     accepted = arguments_of(config["model"]["class_path"])
-    if overrides.models:  # a file's arguments are those of its own models
-        model = {argument: value for argument, value in model.items() if argument in accepted}
     seed = config["seed"]
-    data |= {"seed": seed, "support_seed": seed}
+    episodic = data.get("protocol", EPISODIC) == EPISODIC
+    train_seed = overrides.train_seed if episodic and overrides.train_seed is not None else seed
+    data |= {"seed": train_seed, "support_seed": seed}
     wanted = {
-        "seed": seed,
+        "seed": train_seed,
         "backbone": overrides.backbone,
         "image_size": overrides.image_size,
         "max_epochs": overrides.max_epochs,
@@ -175,7 +171,7 @@ def _cell(config: dict[str, Any], overrides: Overrides, max_steps: int | None = 
         training["threshold"] = overrides.threshold
     if overrides.checkpoint != BEST:
         training["checkpoint"] = overrides.checkpoint
-    if overrides.train_k_shot is not None and data.get("protocol", EPISODIC) == EPISODIC:
+    if overrides.train_k_shot is not None and episodic:
         training["train_k_shot"] = overrides.train_k_shot
     return Cell(
         model=name,

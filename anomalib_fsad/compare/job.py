@@ -25,6 +25,7 @@ from anomalib_fsad.compare.building import Teachers, build_model
 from anomalib_fsad.compare.cells import EPISODIC, LAST, NORMALS, Cell
 from anomalib_fsad.compare.machine import environment
 from anomalib_fsad.compare.metrics import at_common_threshold, image_metrics, pixel_metrics
+from anomalib_fsad.compare.mistakes import mistakes
 from anomalib_fsad.compare.normals import threshold_of
 from anomalib_fsad.compare.recorder import Recorder, peak_memory_mib, reset_peak_memory
 from anomalib_fsad.compare.store import Store
@@ -89,7 +90,7 @@ class CellJob(Job):
         recorder = Recorder()
         with TemporaryDirectory() as folder:
             # Weights alone: the optimizer's state is three times as large and of no use here.
-            kept = {} if self._last else {"monitor": MONITOR, "mode": "max"}
+            kept: dict[str, Any] = {} if self._last else {"monitor": MONITOR, "mode": "max"}
             keep = ModelCheckpoint(folder, "{epoch}", save_weights_only=True, save_top_k=0 if self._last else 1, **kept)
             known = self._trained(model, folder, task_id, keep)
             # One epoch leaves no choice; then the model at hand is the checkpoint.
@@ -184,7 +185,9 @@ class CellJob(Job):
             "test_images": len(recorder.paths),
             **environment(device),
         }
-        self.store.write(self.cell, row, recorder.paths, recorder.scores, recorder.labels)
+        maps = recorder.small_maps
+        worst = None if maps is None else mistakes(recorder.paths, recorder.scores, recorder.labels, maps)
+        self.store.write(self.cell, row, recorder.paths, recorder.scores, recorder.labels, worst)
         return row
 
 

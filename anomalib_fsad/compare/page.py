@@ -110,14 +110,28 @@ class Picture(NamedTuple):
 
     def html(self) -> str:
         """See :class:`Block`."""
-        words = html.escape(self.words)
-        image = f'<img alt="{words}" src="{data_uri(self.file.read_bytes(), "image/png")}">'
-        return f"<figure>{image}<figcaption>{words}</figcaption></figure>"
+        return _figure(self.file.read_bytes(), self.words)
+
+
+class Shown(NamedTuple):
+    """A png for the HTML page alone: it shows images that a repository may not hold."""
+
+    content: bytes
+    words: str
+
+    def markdown(self, folder: Path) -> str:
+        """See :class:`Block`."""
+        del folder
+        return ""
+
+    def html(self) -> str:
+        """See :class:`Block`."""
+        return _figure(self.content, self.words)
 
 
 def markdown(blocks: Sequence[Block], folder: Path) -> str:
     """The blocks as a markdown document that lies in ``folder``."""
-    return "\n\n".join(block.markdown(folder) for block in blocks) + "\n"
+    return "\n\n".join(filter(None, (block.markdown(folder) for block in blocks))) + "\n"
 
 
 def html_page(title: str, blocks: Sequence[Block]) -> str:
@@ -129,6 +143,12 @@ def html_page(title: str, blocks: Sequence[Block]) -> str:
     """
     body = "\n".join(block.html() for block in blocks)
     return f"{head(title, STYLE)}{body}\n{foot()}"
+
+
+def _figure(content: bytes, words: str) -> str:
+    words = html.escape(words)
+    image = f'<img alt="{words}" src="{data_uri(content, "image/png")}">'
+    return f"<figure>{image}<figcaption>{words}</figcaption></figure>"
 
 
 def _row(tag: str, cells: Sequence[str]) -> str:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trainings on disk: cells that differ only in how a trained model is shown and read share one.
 
-D24FAD is trained on other organs, and then shown any number of normal images of a new one, compared with them in any
-way. So one training serves every K and every way of comparing.
+D24FAD is trained on other organs, and then shown any normal images of a new one, compared with them in any way. So one
+training can serve every K, every draw of the K and every way of comparing.
 """
 
 import hashlib
@@ -18,6 +18,9 @@ from anomalib_fsad.compare.cells import PLACES, Cell
 
 FROZEN = "teacher."
 SHOWN = "support."
+
+NO_SAY = (*PLACES, "k_shot", "support_seed")
+"""Options of the data that have no say in a training: which supports are shown afterwards."""
 
 
 class Trainings:
@@ -37,11 +40,11 @@ class Trainings:
         parameters = arguments_of(path).items()
         defaults = {name: p.default for name, p in parameters if p.default is not p.empty}
         model = {n: v for n, v in (defaults | cell.model_config["init_args"]).items() if n not in without}
-        data = {n: v for n, v in cell.data_config["init_args"].items() if n not in {*PLACES, "k_shot"}}
-        training = {n: v for n, v in cell.training.items() if n != "threshold"}
+        data = {n: v for n, v in cell.data_config["init_args"].items() if n not in NO_SAY}
+        training = {"train_k_shot": cell.k_shot} | {n: v for n, v in cell.training.items() if n != "threshold"}
         content = json.dumps([path, model, data, training], sort_keys=True, default=_plain)
         digest = hashlib.sha256(content.encode()).hexdigest()[:12]
-        return self.folder / f"{path.rsplit('.', maxsplit=1)[-1]}-{cell.target}-s{cell.seed}-{digest}.pt"
+        return self.folder / f"{path.rsplit('.', maxsplit=1)[-1]}-{cell.target}-{digest}.pt"
 
     def load(self, cell: Cell, model: AnomalibModule) -> dict[str, Any] | None:
         """Give a model the weights of a training, and tell how that went; ``None`` if there was none."""

@@ -140,42 +140,6 @@ class NearestModel(D24FADModel):
         return self.scored([nearest.distance.unsqueeze(1) / level.usual for nearest, level in scaled], size)
 
 
-def leave_one_out_scores(model: D24FADModel) -> Tensor:
-    """The raw scores of the K supports, each by the other K - 1: what a threshold for their organ is set by.
-
-    Example:
-        >>> import torch
-        >>> model = NearestModel("resnet18", pre_trained=False, spaces=["teacher"]).eval()
-        >>> model.set_support(torch.rand(3, 3, 64, 64))
-        >>> leave_one_out_scores(model).shape
-        torch.Size([3])
-    """
-    verdicts = model.leave_one_out(model.support.images.shape[-2:])
-    return torch.cat([verdict.pred_score for verdict in verdicts]) if verdicts else torch.empty(0)
-
-
-@torch.no_grad()
-def scores_one_by_one(model: D24FADModel, others: Sequence[int]) -> Tensor:
-    """The raw scores of the K supports by single others, as if each were the whole support: K x len(others).
-
-    Example:
-        >>> import torch
-        >>> model = NearestModel("resnet18", pre_trained=False, spaces=["teacher"]).eval()
-        >>> model.set_support(torch.rand(3, 3, 64, 64))
-        >>> scores_one_by_one(model, [0, 2]).shape
-        torch.Size([3, 2])
-    """
-    images = model.support.images
-    try:
-        columns = []
-        for other in others:
-            model.set_support(images[other : other + 1])
-            columns.append(torch.cat([model(part).pred_score for part in images.split(8)]))
-    finally:
-        model.set_support(images)
-    return torch.stack(columns, dim=1)
-
-
 def _found(levels: Sequence[Tensor], bank: Bank) -> list[Nearest]:
     return [nearest_patches(maps, level.patches) for maps, level in zip(levels, bank.levels, strict=True)]
 
