@@ -56,7 +56,6 @@ def run(options: argparse.Namespace) -> int:
 def into_enrolment(options: argparse.Namespace) -> int:
     """Write an enrolment of a bundle."""
     from anomalib_fsad.deploy.judgement import judgement
-    from anomalib_fsad.deploy.normals import normals_of
 
     inferencer = inferencer_of(options)
     enrolled = inferencer.load(options.enrolment) if options.add else None
@@ -72,8 +71,7 @@ def into_enrolment(options: argparse.Namespace) -> int:
     judged = judgement(inferencer.bundle.metadata, enrolment)
     threshold = "no threshold" if judged.threshold is None else f"threshold {judged.threshold:.4g}: {judged.source}"
     say(f"Enrolled {len(enrolment)} images in {options.enrolment}; {threshold}.")
-    own = None if enrolment.threshold is None else enrolment.threshold.value
-    tell(normals_of(enrolment.names, enrolment.normal_scores, own))
+    tell(inferencer.normals(enrolment, options.seed))
     if judged.warning:
         say(f"warning: {judged.caution}.", style="yellow")
     else:
@@ -111,10 +109,9 @@ def into_checkpoint(options: argparse.Namespace) -> int:
 
     from anomalib_fsad import registry
     from anomalib_fsad.deploy.images import images_at, refuse_links
-    from anomalib_fsad.deploy.normals import normals_of
+    from anomalib_fsad.deploy.normals import COMPARED, normals_of
     from anomalib_fsad.images.support import choose_support
     from anomalib_fsad.models.components.checkpoint import model_name_of, save_checkpoint
-    from anomalib_fsad.threshold import MINIMUM, threshold_from_normals
 
     name = model_name_of(options.bundle)
     model_class = registry.load(name)
@@ -135,10 +132,10 @@ def into_checkpoint(options: argparse.Namespace) -> int:
         f"{options.images}; use it as --ckpt_path."
     )
     names = [*(f"image {place + 1} of the checkpoint" for place in range(before)), *map(str, chosen)]
+    others = choose_support(range(len(names)), min(len(names), COMPARED), options.seed)
     verdicts = model.model.leave_one_out(model.model.support.images.shape[-2:])
     scores = np.array([verdict.pred_score.item() for verdict in verdicts])
-    own = model.threshold == "support" and len(scores) >= MINIMUM
-    tell(normals_of(names, scores, threshold_from_normals(scores, model.target_fpr).value if own else None))
+    tell(normals_of(names, scores, model.model.one_by_one(others).numpy(), others))
     return OK
 
 

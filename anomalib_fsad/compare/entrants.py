@@ -43,18 +43,15 @@ def entrant(given: str) -> Entrant:
     if Path(given).suffix not in {".yaml", ".yml"}:
         find_model(given)
         return Entrant(given, given, {})
-    content = read_yaml(Path(given))
+    content = _content(given)
     model = content.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("class_path"), str):
         msg = f"{given} has no model.class_path: give a file such as configs/model/d24fad.yaml, or a model's name."
         raise ValueError(msg)
     find_model(model["class_path"])
-    own, trainer = (part.get(key) or {} for part, key in ((model, "init_args"), (content, "trainer")))
-    if not isinstance(own, dict) or not isinstance(trainer, dict):
-        msg = f"{given}: init_args and trainer hold a value a name."
-        raise ValueError(msg)
-    arguments = {name: value for name, value in own.items() if name not in OF_THE_COMPARISON}
-    unknown = sorted(str(name) for name in set(arguments) - set(arguments_of(model["class_path"])))
+    init_args, trainer = _mapping(given, model, "init_args"), _mapping(given, content, "trainer")
+    arguments = {name: value for name, value in init_args.items() if name not in OF_THE_COMPARISON}
+    unknown = sorted(set(arguments) - set(arguments_of(model["class_path"])))
     if unknown:
         msg = f"{given}: {model['class_path']} takes no {unknown[0]!r}."
         raise ValueError(msg)
@@ -62,21 +59,22 @@ def entrant(given: str) -> Entrant:
     return Entrant(name, model["class_path"], arguments, trainer.get("max_steps"))
 
 
-def read_yaml(file: Path) -> dict[str, Any]:
-    """What a yaml file holds.
-
-    Raises:
-        ValueError: if that is no mapping.
-    """
+def _content(file: str) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.safe_load(Path(file).read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        msg = f"{str(file)!r} is no readable yaml ({' '.join(str(error).split())})."
+        msg = f"{file} is no readable yaml ({' '.join(str(error).split())})."
         raise ValueError(msg) from error
-    if not isinstance(content, dict):
-        msg = f"{str(file)!r} holds no names with values."
+    return content if isinstance(content, dict) else {}
+
+
+def _mapping(file: str, content: dict[str, Any], name: str) -> dict[str, Any]:
+    """A part of the file that is options by their names; none if it is left out."""
+    part = content.get(name) or {}
+    if not isinstance(part, dict) or not all(isinstance(key, str) for key in part):
+        msg = f"{file}: {name} holds no options by their names."
         raise ValueError(msg)
-    return content
+    return part
 
 
 def is_ours(name: str) -> bool:

@@ -10,6 +10,9 @@ from anomalib_fsad.deploy.bundle import Metadata
 from anomalib_fsad.deploy.network import Maps, Network
 from anomalib_fsad.deploy.patches import Bank, Floats, bank_of
 
+AT_ONCE = 8
+"""Images that are compared in one call."""
+
 LEAST_USUAL = 1e-6
 """So that supports that are all alike do not divide by nothing."""
 
@@ -59,6 +62,19 @@ def leave_one_out(network: Network, maps: Maps, bank: Bank | None) -> NDArray[np
         verdicts = network.compare(_one(maps, place), others)
         found.append((verdicts.raw_scores[0], verdicts.raw_maps.max(), np.median(verdicts.raw_maps)))
     return np.asarray(found, dtype=np.float64).reshape(-1, 3).T
+
+
+def one_by_one(network: Network, maps: Maps, bank: Bank | None, others: Sequence[int]) -> NDArray[np.float64]:
+    """Raw scores of K images by single others, as if each were the whole support: K x len(others)."""
+    columns = []
+    for other in others:
+        alone = _one(maps, other) if bank is None else bank.only(other)
+        parts = [
+            network.compare(tuple(level[start : start + AT_ONCE] for level in maps), alone).raw_scores
+            for start in range(0, len(maps[0]), AT_ONCE)
+        ]
+        columns.append(np.concatenate(parts))
+    return np.stack(columns, axis=1).astype(np.float64)
 
 
 def _one(maps: Maps, place: int) -> Maps:

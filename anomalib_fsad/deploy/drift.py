@@ -5,8 +5,11 @@ A lesion raises an image's map in places, another kind of image raises it everyw
 median of its raw map; the levels of the normals are those of leave-one-out. The *drift* of a folder is the share of
 all pairs of one of its images and a normal in which the image has the higher level: 0.5 for more images like the
 normals, 1 where every image is less like the normals than the most unlike of these. A folder is called foreign where
-nearly all pairs are so, and its median level is well above that of the normals. Some foreign images among many do not
-show.
+nearly all pairs are so, and its median level is above that of the normals. Some foreign images among many do not show.
+
+The limits were settled on drawn organs alone (``python -m benchmarks.accuracy enrolment``): more normals of the
+enrolled organ reach neither, and folders in which every single image has a lesion hardly ever both; another organ
+exceeds both. A changed grey scale does so only where the network tells it from the enrolled one.
 """
 
 from collections.abc import Sequence
@@ -17,7 +20,7 @@ import numpy as np
 from anomalib_fsad.deploy.enrolment import Enrolment
 
 LIMIT = 0.95
-RATIO = 1.5
+RATIO = 1.3
 
 FEWEST = 4
 """Of fewer images than this nothing is said: one unusual normal image is no drift."""

@@ -24,6 +24,7 @@ from anomalib_fsad.deploy.reporting import TITLE, basis_of, finding_of
 from anomalib_fsad.deploy.results import HEAT_MAPS, UNFINISHED, new_results
 from anomalib_fsad.deploy.runtime import MODULES
 from anomalib_fsad.images.decoding import ImageReadError
+from anomalib_fsad.images.frames import in_scan_order
 
 LABELS = {None: "", False: "normal", True: "anomalous"}
 
@@ -76,7 +77,7 @@ def predict_folder(
         workers: threads; one reads and draws while another computes.
         track: shows progress; takes the rows and their number.
     """
-    paths = images_at(source)
+    paths = in_scan_order(images_at(source))
     folder = source.parent if source.is_file() else source
     _keep_apart(source, output)
     judged = judgement(inferencer.bundle.metadata, enrolment)

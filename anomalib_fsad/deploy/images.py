@@ -20,6 +20,7 @@ from anomalib_fsad.images.decoding import (
     rescale,
     to_uint8,
 )
+from anomalib_fsad.images.frames import frames_of
 from anomalib_fsad.images.listing import images_in
 
 Image: TypeAlias = str | Path | NDArray[Any] | PilImage.Image
@@ -48,7 +49,10 @@ def is_batch(images: Image | Images) -> bool:
 
 
 def images_at(source: Path) -> list[Path]:
-    """A file, or the image files in and below a folder, sorted; hidden files are left out."""
+    """A file, or the image files in and below a folder, sorted; hidden files are left out.
+
+    A DICOM file of several frames stands for these.
+    """
     if not source.exists():
         msg = f"{str(source)!r} does not exist: give an image or a folder of images."
         raise FileNotFoundError(msg)
@@ -56,7 +60,7 @@ def images_at(source: Path) -> list[Path]:
     if not paths:
         msg = f"The folder {str(source)!r} holds no images."
         raise ValueError(msg)
-    return paths
+    return [slice_ for path in paths for slice_ in frames_of(path)]
 
 
 def leads_out(path: Path, folder: Path) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 from anomalib_fsad.deploy.bundle import Bundle, BundleError, load_bundle
-from anomalib_fsad.deploy.describing import calibrated, described, leave_one_out, seen_maps
+from anomalib_fsad.deploy.describing import calibrated, described, leave_one_out, one_by_one, seen_maps
 from anomalib_fsad.deploy.enrolment import NO_PICTURES, Enrolment, refuse_enrolled
 from anomalib_fsad.deploy.images import (
     Image,
@@ -28,6 +28,7 @@ from anomalib_fsad.deploy.images import (
     small_picture,
 )
 from anomalib_fsad.deploy.network import Maps, Network, Verdicts
+from anomalib_fsad.deploy.normals import COMPARED, Normals, normals_of
 from anomalib_fsad.deploy.patches import Bank, NearestPatch, hottest_patch, support_shares
 from anomalib_fsad.deploy.prediction import Prediction
 from anomalib_fsad.deploy.runtime import choose_backend
@@ -132,6 +133,14 @@ class FewShotInferencer:
         scores, peaks, levels = leave_one_out(self._network, maps, bank)
         plain = Enrolment(maps, tuple(names), self.bundle.digest, scores, peaks, levels, bank=bank, pictures=kept)
         return plain.with_threshold(target_fpr)
+
+    def normals(self, enrolment: Enrolment, seed: int = 111) -> Normals:
+        """What the enrolled images say of one another; see :mod:`anomalib_fsad.deploy.normals`."""
+        self._check(enrolment, "This enrolment")
+        count = len(enrolment)
+        others = choose_support(range(count), min(count, COMPARED), seed)
+        singly = one_by_one(self._network, enrolment.maps, enrolment.bank, others)
+        return normals_of(enrolment.names, enrolment.normal_scores, singly, others)
 
     def load(self, path: str | Path) -> Enrolment:
         """An enrolment that was saved; see ``Enrolment.save``.

@@ -46,6 +46,12 @@ class Bank(NamedTuple):
         levels = zip(self.levels, kept, strict=True)
         return self._replace(levels=tuple(Level(level.patches[keep], level.origins[keep]) for level, keep in levels))
 
+    def only(self, support: int) -> "Bank":
+        """The patches of one."""
+        kept = [level.origins[:, OWNER] == support for level in self.levels]
+        levels = zip(self.levels, kept, strict=True)
+        return self._replace(levels=tuple(Level(level.patches[keep], level.origins[keep]) for level, keep in levels))
+
     def joined(self, other: "Bank", shots: int, maximum: int) -> "Bank":
         """These patches and those of more supports, distances as they are.
 

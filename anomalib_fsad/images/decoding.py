@@ -24,6 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from anomalib_fsad.images.slices import slice_at
+
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".dicom"})
 
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF")
@@ -101,7 +103,7 @@ def read_rgb(path: str | Path, intensity: str = "auto") -> FloatImage:
     """Read one image.
 
     Args:
-        path: PNG, JPEG, BMP, TIFF or DICOM file.
+        path: PNG, JPEG, BMP, TIFF or DICOM file, or a frame of a DICOM file (``cine.dcm/3``).
         intensity: ``auto``, ``minmax``, ``percentile`` or ``window(center,width)``.
 
     Returns:
@@ -205,12 +207,13 @@ def to_uint8(image: FloatImage) -> NDArray[np.uint8]:
 
 def is_dicom(path: str | Path) -> bool:
     """Whether the file is DICOM, by its suffix or, where it has none, by its preamble."""
-    suffix = Path(path).suffix.lower()
+    path = slice_at(path).file
+    suffix = path.suffix.lower()
     if suffix in {".dcm", ".dicom"}:
         return True
-    if suffix in IMAGE_SUFFIXES or not Path(path).is_file():
+    if suffix in IMAGE_SUFFIXES or not path.is_file():
         return False
-    with Path(path).open("rb") as file:
+    with path.open("rb") as file:
         file.seek(128)
         return file.read(4) == b"DICM"
 

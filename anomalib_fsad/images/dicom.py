@@ -2,7 +2,6 @@
 """DICOM -> RGB floats in [0, 1], by pydicom, which is imported on first use."""
 
 import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -24,16 +23,16 @@ from anomalib_fsad.images.decoding import (
     refuse_large,
     rescale,
 )
+from anomalib_fsad.images.deflated import refuse_deflated_bomb
+from anomalib_fsad.images.frames import fits, frame_count
+from anomalib_fsad.images.slices import slice_at
 
-MAX_INFLATED = 8 * MAX_PIXELS
-"""Bytes of a file that is compressed as a whole: the largest image at 16 bits a colour, and room for the rest."""
+RUN_LENGTHS = "1.2.840.10008.1.2.5"
+"""The transfer syntax of frames of run lengths."""
 
-CHUNK = 1 << 20
-
-META_GROUP = 2
-
-DEFLATED, RUN_LENGTHS = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
-"""Transfer syntaxes: files that are compressed as a whole, and frames of run lengths."""
+JPEG_START, JPEG_MARKER = b"\xff\xd8", 0xFF
+JPEG_SIZES = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
+"""Markers of the headers that tell an image's size: of all processes of JPEG, and of JPEG-LS."""
 
 NO_RUN = 128
 """The head byte that stands for nothing."""
@@ -42,22 +41,34 @@ COLOUR = ("RGB", "YBR", "PALETTE")
 
 
 def read_dicom(path: str | Path, how: Intensity) -> FloatImage:
-    """Read one single-frame DICOM image: rescale slope and intercept, VOI LUT or window, MONOCHROME1 inverted.
+    """Read one DICOM image: rescale slope and intercept, VOI LUT or window, MONOCHROME1 inverted.
+
+    Nothing that tells who the patient is is looked at, so that no message can repeat it.
 
     Args:
-        path: the file.
+        path: the file, or one of its frames (``cine.dcm/3``).
         how: ``auto`` follows the file's own VOI LUT or window; the rest replaces it.
 
     Returns:
         H x W x 3, values in [0, 1].
     """
+    file, frame = slice_at(path)
     with _reading(path) as pydicom:
         pixels = import_module("pydicom.pixels")
-        _refuse_deflated_bomb(pydicom, path)
-        data = pydicom.dcmread(path, force=False)
+        refuse_deflated_bomb(pydicom, file, path)
+        data = pydicom.dcmread(file, force=False, stop_before_pixels=True)
         _refuse_frames(data, path)
-        _refuse_other_size(data, path)
-        stored = data.pixel_array
+        refuse_large(path, int(data.Columns), int(data.Rows))
+        syntax = data.file_meta.TransferSyntaxUID
+        if frame is None or syntax.is_encapsulated or syntax.is_deflated:
+            data = pydicom.dcmread(file, force=False)
+            _refuse_without_decoder(pixels, data, path)
+            _refuse_other_size(data, frame or 1, path)
+            stored = pixels.pixel_array(data, index=(frame or 1) - 1)
+        else:
+            # Of a large file, one frame alone is read.
+            stored = pixels.pixel_array(file, index=frame - 1)
+        _take_in_groups(data, frame or 1)
         photometric = str(data.get("PhotometricInterpretation", "MONOCHROME2"))
         coloured = photometric.startswith(COLOUR)
         if stored.shape != (data.Rows, data.Columns, *((3,) if coloured and "PALETTE" not in photometric else ())):
@@ -69,10 +80,11 @@ def read_dicom(path: str | Path, how: Intensity) -> FloatImage:
 
 
 def read_dicom_header(path: str | Path) -> Header:
-    """Size of a single-frame DICOM image, without its pixels."""
+    """Size of a DICOM image or of one of its frames, without its pixels."""
+    file = slice_at(path).file
     with _reading(path) as pydicom:
-        _refuse_deflated_bomb(pydicom, path)
-        data = pydicom.dcmread(path, force=False, stop_before_pixels=True)
+        refuse_deflated_bomb(pydicom, file, path)
+        data = pydicom.dcmread(file, force=False, stop_before_pixels=True)
         _refuse_frames(data, path)
         return Header(int(data.Columns), int(data.Rows), "DICOM")
 
@@ -90,52 +102,79 @@ def _reading(path: str | Path) -> Iterator[Any]:
     except ImageReadError:
         raise
     except Exception as error:
-        file = Path(path)
+        file = slice_at(path).file
         empty = file.is_file() and file.stat().st_size == 0
         reason = "the file is empty (0 bytes)." if empty else f"pydicom could not decode it ({error})."
         raise ImageReadError(path, reason if file.is_file() else "there is no such file.") from error
 
 
 def _refuse_frames(data: Any, path: str | Path) -> None:
-    frames = int(data.get("NumberOfFrames") or 1)
-    if frames > 1:
-        raise ImageReadError(path, f"it is a multi-frame DICOM ({frames} frames). Save each frame as a file.")
+    """Refuse a file of several frames, of which none is named, and a frame that it has not."""
+    file, frame = slice_at(path)
+    count = frame_count(data)
+    if count > 1 and frame is None:
+        name = f"{file.name}/1 to {file.name}/{count}"
+        raise ImageReadError(path, f"it holds {count} frames: give the folder it lies in, or name one, {name}.")
+    if frame is not None and not 1 <= frame <= count:
+        raise ImageReadError(path, f"the file has {count} frames, and no frame {frame}.")
+    if count > 1 and not fits(file, data, count):
+        raise ImageReadError(path, f"it says that it holds {count} frames, more than a file of its size can.")
 
 
-def _refuse_deflated_bomb(pydicom: Any, path: str | Path) -> None:
-    """Refuse a file that is compressed as a whole and grows beyond any image: pydicom inflates it before it looks."""
-    with Path(path).open("rb") as file:
-        pydicom.filereader.read_preamble(file, force=False)
-        meta = pydicom.filereader.read_dataset(
-            file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag >> 16 != META_GROUP
-        )
-        # Each is looked at, since pydicom would read meta information that cannot be understood in another way.
-        if {element.keyword: element.value for element in meta}.get("TransferSyntaxUID") != DEFLATED:
-            return
-        inflate, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
-        while part := inflate.unconsumed_tail or file.read(CHUNK):
-            size += len(inflate.decompress(part, CHUNK))
-            if size > MAX_INFLATED:
-                raise ImageReadError(path, f"it inflates to more than {MAX_INFLATED >> 20} MiB.")
+def _refuse_without_decoder(pixels: Any, data: Any, path: str | Path) -> None:
+    """Say which extra brings the decoder of a compressed file."""
+    syntax = data.file_meta.TransferSyntaxUID
+    decoder = pixels.get_decoder(syntax) if syntax.is_encapsulated else None
+    if decoder is not None and not decoder.is_available and "gdcm" in " ".join(decoder.missing_dependencies):
+        reason = f"it is compressed as {syntax.name}. To read that: pip install 'anomalib-fsad[dicom-compressed]'."
+        raise ImageReadError(path, reason)
 
 
-def _refuse_other_size(data: Any, path: str | Path) -> None:
-    """Refuse too many pixels, and a compressed frame of another size than the file says: it may be a bomb."""
-    refuse_large(path, int(data.Columns), int(data.Rows))
+def _take_in_groups(data: Any, frame: int) -> None:
+    """Put what an enhanced file says of a frame where other files have it: slope, intercept and window."""
+    each = data.get("PerFrameFunctionalGroupsSequence") or []
+    shared = data.get("SharedFunctionalGroupsSequence") or []
+    for group in (*shared, *each[frame - 1 : frame]):
+        for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+            for item in group.get(name) or []:
+                data.update({element.tag: element for element in item})
+
+
+def _refuse_other_size(data: Any, number: int, path: str | Path) -> None:
+    """Refuse a compressed frame of another size than the file says: it may be a bomb."""
     if not data.file_meta.TransferSyntaxUID.is_encapsulated:
         return
-    frame = next(import_module("pydicom.encaps").generate_frames(data.PixelData, number_of_frames=1))
+    extended = None
+    if "ExtendedOffsetTable" in data:
+        extended = (data.ExtendedOffsetTable, data.ExtendedOffsetTableLengths)
+    get_frame = import_module("pydicom.encaps").get_frame
+    frame = get_frame(data.PixelData, number - 1, number_of_frames=frame_count(data), extended_offsets=extended)
     if data.file_meta.TransferSyntaxUID == RUN_LENGTHS:
         _refuse_long_runs(frame, int(data.Columns) * int(data.Rows), path)
         return
-    try:
-        with Image.open(BytesIO(frame), formats=("JPEG", "JPEG2000")) as picture:
-            size = picture.size
-    except Image.UnidentifiedImageError:
-        return
-    if size != (data.Columns, data.Rows):
+    size = _jpeg_size(frame) if frame.startswith(JPEG_START) else _jpeg2000_size(frame)
+    if size not in {None, (data.Columns, data.Rows)}:
         reason = f"it says {data.Columns} x {data.Rows} pixels, but its compressed frame has {size[0]} x {size[1]}."
         raise ImageReadError(path, reason)
+
+
+def _jpeg_size(frame: bytes) -> tuple[int, int] | None:
+    """Width and height by the header of a JPEG, lossless and JPEG-LS among them; ``None`` if it has none."""
+    at = len(JPEG_START)
+    while at + 9 <= len(frame) and frame[at] == JPEG_MARKER:
+        if frame[at + 1] in JPEG_SIZES:
+            height, width = struct.unpack_from(">HH", frame, at + 5)
+            return width, height
+        at += 1 if frame[at + 1] == JPEG_MARKER else 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
+    return None
+
+
+def _jpeg2000_size(frame: bytes) -> tuple[int, int] | None:
+    try:
+        with Image.open(BytesIO(frame), formats=("JPEG2000",)) as picture:
+            return picture.size
+    except Image.UnidentifiedImageError:
+        return None
 
 
 def _refuse_long_runs(frame: bytes, pixels: int, path: str | Path) -> None:

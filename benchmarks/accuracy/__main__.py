@@ -13,6 +13,7 @@ SUBJECTS = {
     "demo": "which options the demo takes, by the organs that it does not test",
     "precisions": "what mixed precision, bfloat16 and 8 bits do to the scores",
     "threshold": "how well a threshold from K normals keeps its false-positive rate",
+    "enrolment": "what predict's drift and enroll's outliers are on drawn organs: where their limits come from",
 }
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ SUBJECTS = {
     "vmamba": "the selective scan against the plain loop",
     "vmamba_forms": "VMamba-Tiny in each form it takes on a CPU, and its limit",
     "deploy": "the deployed inferencer beside anomalib's",
+    "start": "from nothing to the first prediction of a bundle, part by part",
 }
 
 

@@ -24,7 +24,7 @@ class Kind(NamedTuple):
     file: str
     whole: Sequence[bytes]
     damage: Damage
-    read: Callable[[Path], None]
+    read: Callable[[Path], Any]
 
 
 def refused_or(read: Callable[[], Any]) -> Any:

@@ -8,7 +8,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGE = Path(__file__).resolve().parents[2]
 
-SINGLE = ("__init__", "cli", "html_page", "lazy", "registry", "threshold")
+SINGLE = ("__init__", "cli", "files", "html_page", "lazy", "registry", "threshold")
 DATA = ("html_page.css", "py.typed")
 VERBS = ("__init__", "common", "enroll", "inspect", "predict")
 WHOLE = ("deploy", "images")

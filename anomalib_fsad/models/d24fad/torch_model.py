@@ -24,6 +24,9 @@ from anomalib_fsad.models.d24fad.explanation import NearestPatch
 from anomalib_fsad.models.d24fad.learn_to_weight import LearnToWeight, weigh_partners, weigh_support
 from anomalib_fsad.models.d24fad.support import SupportMaps, SupportSet
 
+AT_ONCE = 8
+"""Supports that are scored in one call."""
+
 
 class EpisodeMaps(NamedTuple):
     """The maps that the loss compares, a tensor B x C x H x W for each scale."""
@@ -185,6 +188,19 @@ class D24FADModel(nn.Module):
             scales = zip(query, keys, values, strict=True)
             verdicts.append(self.verdict(query, [weigh_support(q, k[rest], v[rest])[0] for q, k, v in scales], size))
         return verdicts
+
+    @torch.no_grad()
+    def one_by_one(self, others: Sequence[int]) -> Tensor:
+        """The raw scores of the K supports by single others, as if each were the whole support: K x len(others)."""
+        images = self.support.images
+        columns = []
+        try:
+            for other in others:
+                self.set_support(images[other : other + 1])
+                columns.append(torch.cat([self(part).pred_score for part in images.split(AT_ONCE)]))
+        finally:
+            self.set_support(images)
+        return torch.stack(columns, dim=1)
 
     def _check_support(self, images: Tensor) -> None:
         if len(self.support) == 0:

@@ -12,7 +12,7 @@ from PIL import Image
 from anomalib_fsad.cli import main
 from anomalib_fsad.deploy import Enrolment, FewShotInferencer
 from anomalib_fsad.deploy.alone import alone
-from anomalib_fsad.deploy.normals import normals_of, outliers
+from anomalib_fsad.deploy.normals import normals_of
 from tests.unit.deploy.pictures import colour, write_normals
 
 
@@ -29,52 +29,62 @@ def enroll(toy, tmp_path, capsys):
     return run
 
 
-@pytest.mark.parametrize("count", [4, 8, 20, 60])
-def test_outliers_are_named_as_rarely_as_documented(count):
-    """In one set of like images out of a hundred; and always where one scores many times as high."""
-    rng = np.random.default_rng(count)
-    sets = rng.lognormal(-2, 0.3, (2000, count))
-    alarms = np.mean([len(outliers(scores)) > 0 for scores in sets])
-    assert 0.004 < alarms < 0.02
-    sets[:, 1] = 0.135 * np.exp(8)
-    found = [outliers(scores) for scores in sets[:100]]
-    assert all(1 in places for places in found)
+def distances(places):
+    places = np.asarray(places, dtype=float)
+    return np.abs(places[:, None] - places)
+
+
+def looked_at(places, others=None):
+    others = range(len(places)) if others is None else others
+    singly = distances(places)[:, list(others)]
+    return normals_of([f"{place}.png" for place in range(len(places))], singly.mean(axis=1), singly, others)
 
 
 def test_one_outlier_does_not_hide_another():
-    scores = np.random.default_rng(0).lognormal(-2, 0.2, 12)
-    scores[[3, 7]] = 0.9, 1.0
-    assert outliers(scores) == (7, 3)
+    places = [*np.random.default_rng(0).normal(0, 1, 10), 40.0, 60.0]
+    assert looked_at(places).outliers == (11, 10)
+    assert looked_at(places[:10]).outliers == ()
 
 
-def test_few_or_equal_scores_have_none():
-    for scores in ([], [0.1], [0.1, 0.2, 9.0], [0.1] * 8, [0.0] * 8):
-        assert outliers(np.array(scores)) == ()
-        assert normals_of([""] * len(scores), np.array(scores), None).warnings == []
+def test_two_kinds_are_told_and_nobody_is_the_odd_one():
+    rng = np.random.default_rng(0)
+    normals = looked_at([*rng.normal(0, 1, 6), *rng.normal(60, 1, 6)])
+    assert normals.kinds > 4
+    assert "of several kinds" in normals.warnings[0]
+    assert len(normals.warnings) == 1
+
+
+def test_a_draw_of_the_others_is_enough():
+    places = [*np.random.default_rng(0).normal(0, 1, 40), 60.0]
+    for others in ([1, 5, 7, 9], [2, 40, 12, 30, 8]):
+        assert looked_at(places, others).outliers == (40,)
+
+
+def test_few_or_equal_images_are_nothing_special():
+    for places in ([1.0], [1.0, 50.0], [1.0, 1.0, 1.0, 1.0]):
+        assert looked_at(places).warnings == []
 
 
 def test_enroll_shows_the_scores_and_names_the_one_that_is_unlike(enroll, tmp_path):
     folder = write_normals(tmp_path / "normals", count=9)
     like = enroll(folder)
     assert "leave-one-out), the highest score first" in enroll.said
-    assert "warning" not in enroll.said
+    assert "warning: " not in enroll.said
     for name, score in zip(like.names, like.normal_scores, strict=True):
         assert f"{score:.4g} {Path(name).name}" in enroll.said
     Image.fromarray(255 - colour(3, (90, 80))).save(folder / "inverted.png")
     enroll(folder)
     assert "inverted.png <- unlike the others" in enroll.said
-    assert "inverted.png' is unlike the other normal images" in enroll.said
+    assert "inverted.png is unlike the other normal images" in enroll.said
     assert "enrol without it if so" in enroll.said
 
 
-def test_normals_that_are_too_unlike_one_another_are_told(enroll, tmp_path):
-    folder = write_normals(tmp_path / "normals", count=3)
-    rng = np.random.default_rng(0)
-    for place, brightness in enumerate((20, 120, 250)):
-        noise = rng.integers(0, brightness, (90, 80, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(folder / f"noise{place}.png")
+def test_normals_of_several_kinds_are_told(enroll, tmp_path):
+    folder = write_normals(tmp_path / "normals", count=4)
+    for seed in range(4, 8):
+        Image.fromarray(255 - colour(seed, (90, 80))).save(folder / f"inverted{seed}.png")
     enroll(folder)
-    assert "too unlike one another" in enroll.said
+    assert "too unlike one another: they seem to be of several kinds" in enroll.said
 
 
 def test_more_normals_join_those_that_are_enrolled(enroll, toy, tmp_path):

@@ -7,7 +7,7 @@ from anomalib_fsad.images.copies import TAIL, copies_among
 
 def test_by_place_and_by_content(tmp_path: Path, monkeypatch) -> None:
     content = os.urandom(3 * TAIL)
-    other_head = b"x" + content[1:]
+    other_head = bytes([content[0] ^ 1]) + content[1:]
     other_tail = content[:-1] + bytes([content[-1] ^ 1])
     for name, held in (("a", content), ("b", content), ("c", other_head), ("d", other_tail), ("e", b""), ("f", b"")):
         (tmp_path / name).write_bytes(held)

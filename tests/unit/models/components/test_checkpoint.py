@@ -100,6 +100,18 @@ def test_enroll_exchanges_the_support_of_a_checkpoint(authors, toy_root, tmp_pat
     wanted = D24FAD.load_from_checkpoint(first, few_shot_source=toy_root / "train/good", k_shot=3)
     assert torch.equal(model.model.support.images, wanted.model.support.images)
     assert model.post_processor.image_threshold == wanted.post_processor.image_threshold
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Each of them by the others (leave-one-out), the highest score first" in said
+    # More of them later: beside those that are there, and none twice.
+    third = tmp_path / "third.ckpt"
+    assert main(["enroll", str(second), str(toy_root / "test/good"), str(third), "--add"]) == 0
+    larger = D24FAD.load_from_checkpoint(third)
+    assert larger.k_shot == len(larger.model.support) == 6
+    assert torch.equal(larger.model.support.images[:3], model.model.support.images)
+    assert larger.post_processor.image_threshold != model.post_processor.image_threshold
+    assert "image 3 of the checkpoint" in capsys.readouterr().err
+    assert main(["enroll", str(third), str(toy_root / "test/good"), str(third), "--add"]) == 2
+    assert "in the support already" in capsys.readouterr().err
     for arguments, words in (
         ([first, tmp_path / "nowhere", tmp_path / "x.ckpt"], "nowhere"),
         ([first, toy_root / "train/good", tmp_path / "x.npz"], "must end in .ckpt"),
