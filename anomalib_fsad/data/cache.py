@@ -3,8 +3,6 @@
 
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -16,6 +14,7 @@ from PIL import Image as PilImage
 from torch import Tensor
 from torchvision.transforms.v2 import Resize
 
+from anomalib_fsad.cache_folder import cache_folder, write_whole
 from anomalib_fsad.data.unreadable import failures, raise_unreadable
 from anomalib_fsad.images.decoding import ImageReadError, is_displayable, read_mask, read_rgb, to_uint8
 
@@ -37,14 +36,14 @@ class ImageStore:
     Args:
         mode: ``ram`` keeps the pixels in memory, ``disk`` in files below ``folder``, ``none`` decodes at each use.
         budget: bytes of memory for ``ram``; what does not fit is decoded at each use.
-        folder: for ``disk`` and for the converted copies; by default :func:`default_cache_folder`.
+        folder: for ``disk`` and for the converted copies; by default :func:`~anomalib_fsad.cache_folder.cache_folder`.
         intensity: see :mod:`anomalib_fsad.images.decoding`.
     """
 
     def __init__(self, mode: CacheMode, budget: int, folder: str | Path | None, intensity: str) -> None:
         self.mode = mode
         self.budget = budget
-        self.folder = default_cache_folder() if folder is None else Path(folder)
+        self.folder = cache_folder() if folder is None else Path(folder)
         self.intensity = intensity
         self.resize: Resize | None = None
         self._pixels: dict[str, NDArray[np.uint8]] = {}
@@ -168,24 +167,11 @@ def _size(resize: Resize | None) -> str:
 
 
 def _write(file: Path, save: Callable[[Path], object]) -> None:
-    """Write beside the file and rename, so that no other process ever sees half of it."""
+    """Write it whole, or name the option that says where."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=file.parent, suffix=file.suffix)
+        write_whole(file, save)
     except OSError as error:
         msg = (
             f"cache_dir: {str(file.parent)!r} cannot be written ({error.strerror}). Pass a folder as --data.cache_dir."
         )
         raise OSError(msg) from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        save(temporary)
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def default_cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/anomalib_fsad``, by default ``~/.cache/anomalib_fsad``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "anomalib_fsad"
