@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""``anomalib-fsad compare``: models side by side, on the same images, of the same size, with the same teacher.
 
-anomalib-fsad compare D24FAD Patchcore Padim --root ./datasets/medical --targets aptos --k_shot 4 --seeds 0 1 2
+anomalib-fsad compare D24FAD configs/model/d24fad_nearest.yaml Patchcore Padim --root ./datasets/medical \
+    --targets aptos --k_shot 4 --seeds 0 1 2
 """
 
 import argparse
@@ -27,33 +28,27 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "other categories and shown the K normal images that any other model is trained on; without, all are trained "
         "on all normal images. Interrupt it when you like: finished runs are kept."
     )
-    command.add_argument("models", nargs="+", metavar="MODEL", help="such as D24FAD, Patchcore, Padim")
     add_cell_options(command)
     command.set_defaults(backbone=TEACHER, pre_trained=True, image_size=SIZE, seeds=[0])
     command.add_argument("--out", type=Path, default=Path("results/compare"), help="folder of results and report")
     command.add_argument("--accelerator", choices=["auto", "cpu", "cuda"], default="auto")
     command.add_argument("--jobs", type=int, help="runs at a time; one a GPU, or one on a CPU, by default")
+    command.add_argument("--shard", default="0/1", metavar="I/N", help="make every N-th run, from the I-th on")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run what is not finished, then show and write the tables of all."""
     from anomalib_fsad.compare.building import Teachers
-    from anomalib_fsad.compare.cells import NORMALS, cells_of
-    from anomalib_fsad.compare.comparison import benchmarks_of
-    from anomalib_fsad.compare.options import overrides
+    from anomalib_fsad.compare.cells import NORMALS
+    from anomalib_fsad.compare.options import chosen_cells
     from anomalib_fsad.compare.reading import read_rows
     from anomalib_fsad.compare.report import tables, write_report
-    from anomalib_fsad.compare.running import run_cells
+    from anomalib_fsad.compare.running import run_cells, shard
     from anomalib_fsad.compare.store import Store
     from anomalib_fsad.plugin import register
 
     register()
-    if options.root is None or options.targets is None:
-        msg = "compare needs --root, a folder of data sets, and --targets, the names of those to test on."
-        raise ValueError(msg)
-    contents = benchmarks_of(options.models, few_shot=options.k_shot is not None)
-    options.models = None
-    cells = cells_of(contents, overrides(options, threshold=NORMALS))
+    cells = shard(chosen_cells(options, threshold=NORMALS), options.shard)
     store = Store(options.out)
     todo = [cell for cell in cells if not store.finished(cell)]
     messages.print(f"{len(cells)} runs, {len(cells) - len(todo)} finished, {len(todo)} to do.")

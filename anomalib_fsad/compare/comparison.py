@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models by their names -> benchmarks, each model under the protocol that shows it the same normal images."""
+"""Models -> benchmarks, each model under the protocol that shows it the same normal images."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from anomalib_fsad.compare.building import arguments_of, find_model
+from anomalib_fsad.compare.building import arguments_of
 from anomalib_fsad.compare.cells import EPISODIC, FEW_SHOT, ONE_CLASS
-from anomalib_fsad.registry import MODELS
+from anomalib_fsad.compare.entrants import Entrant, entrant, is_ours
 
 
-def protocol_of(model: str, *, few_shot: bool) -> str:
+def protocol_of(model: Entrant, *, few_shot: bool) -> str:
     """How a model comes to know what is normal.
 
     With K images: one of ours that takes supports is trained on the other categories and shown K, any other model is
@@ -17,26 +17,30 @@ def protocol_of(model: str, *, few_shot: bool) -> str:
     """
     if not few_shot:
         return ONE_CLASS
-    return EPISODIC if model in MODELS and "few_shot_source" in arguments_of(model) else FEW_SHOT
+    return EPISODIC if is_ours(model.name) and "few_shot_source" in arguments_of(model.class_path) else FEW_SHOT
 
 
 def benchmarks_of(models: Sequence[str], *, few_shot: bool) -> list[dict[str, Any]]:
-    """What anomalib's benchmark files would say, one for each protocol.
+    """What anomalib's benchmark files would say, one for each model; beside, its name in the tables and its steps.
+
+    Args:
+        models: names of models, and recipe files.
+        few_shot: whether K images are all that is known of the target.
 
     Raises:
         ValueError: for a name that anomalib does not know.
     """
-    groups: dict[str, list[str]] = {}
-    for name in models:
-        find_model(name)
-        groups.setdefault(protocol_of(name, few_shot=few_shot), []).append(name)
     return [
         {
             "benchmark": {
                 "seed": 0,
-                "model": {"class_path": {"grid": names}},
-                "data": {"class_path": "MedicalFewShot", "init_args": {"protocol": protocol}},
-            }
+                "model": {"class_path": model.class_path, "name": model.name, "init_args": model.init_args},
+                "data": {
+                    "class_path": "MedicalFewShot",
+                    "init_args": {"protocol": protocol_of(model, few_shot=few_shot)},
+                },
+            },
+            "max_steps": model.max_steps,
         }
-        for protocol, names in groups.items()
+        for model in map(entrant, models)
     ]

@@ -6,6 +6,7 @@ import gc
 import logging
 import time
 import traceback
+from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,12 +22,14 @@ from lightning.pytorch import Callback, seed_everything
 from torch.utils.data import DataLoader
 
 from anomalib_fsad.compare.building import Teachers, build_model
-from anomalib_fsad.compare.cells import NORMALS, Cell
+from anomalib_fsad.compare.cells import EPISODIC, LAST, NORMALS, Cell
 from anomalib_fsad.compare.machine import environment
 from anomalib_fsad.compare.metrics import at_common_threshold, image_metrics, pixel_metrics
+from anomalib_fsad.compare.mistakes import mistakes
 from anomalib_fsad.compare.normals import threshold_of
 from anomalib_fsad.compare.recorder import Recorder, peak_memory_mib, reset_peak_memory
 from anomalib_fsad.compare.store import Store
+from anomalib_fsad.compare.trainings import Trainings
 
 MONITOR = "val_image_AUROC"
 
@@ -48,6 +51,7 @@ class CellJob(Job):
         self.store = store
         self.accelerator = accelerator
         self.teachers = teachers
+        self.trainings = Trainings(store.folder / "trainings")
 
     def run(self, task_id: int | None = None) -> dict[str, Any]:
         """Run the cell; what it prints goes to its log.
@@ -86,19 +90,43 @@ class CellJob(Job):
         recorder = Recorder()
         with TemporaryDirectory() as folder:
             # Weights alone: the optimizer's state is three times as large and of no use here.
-            keep = ModelCheckpoint(folder, "{epoch}", monitor=MONITOR, mode="max", save_weights_only=True)
-            engine = self._engine(folder, task_id, [keep, recorder])
-            start = time.perf_counter()
-            engine.fit(model, datamodule=datamodule)
-            fit_seconds = time.perf_counter() - start
-            epochs = engine.trainer.current_epoch
+            kept: dict[str, Any] = {} if self._last else {"monitor": MONITOR, "mode": "max"}
+            keep = ModelCheckpoint(folder, "{epoch}", save_weights_only=True, save_top_k=0 if self._last else 1, **kept)
+            known = self._trained(model, folder, task_id, keep)
             # One epoch leaves no choice; then the model at hand is the checkpoint.
-            chosen = keep.best_model_path if epochs > 1 else None
+            chosen = keep.best_model_path if known["epochs"] > 1 else None
+            engine = self._engine(folder, task_id, [recorder])
             engine.test(model, datamodule=datamodule, ckpt_path=chosen or None)
-            best = int(Path(chosen).stem.partition("=")[2]) + 1 if chosen else epochs
+            best = int(Path(chosen).stem.partition("=")[2]) + 1 if chosen else known["epochs"]
             found = self._threshold_from_normals(model, datamodule, folder, task_id)
-        known = {"fit_seconds": fit_seconds, "epochs": epochs, "best_epoch": best, "weights": weights}
-        return self._write(model, datamodule, recorder, device, known | found)
+        return self._write(
+            model, datamodule, recorder, device, known | {"best_epoch": best, "weights": weights} | found
+        )
+
+    @property
+    def _last(self) -> bool:
+        """Whether the weights that training ends with are tested, so that no epoch is validated."""
+        return self.cell.training.get("checkpoint") == LAST
+
+    def _trained(
+        self, model: AnomalibModule, folder: str, task_id: int | None, keep: ModelCheckpoint
+    ) -> dict[str, Any]:
+        """Train a model, or give it the weights of a training that was alike, and tell what that took."""
+        shared = self._last and self.cell.protocol == EPISODIC
+        known = self.trainings.load(self.cell, model) if shared else None
+        if known is not None:
+            return known
+        config = deepcopy(self.cell.data_config)
+        shots = self.cell.training.get("train_k_shot")
+        if shots is not None:
+            config["init_args"]["k_shot"] = shots
+        engine = self._engine(folder, task_id, [keep])
+        start = time.perf_counter()
+        engine.fit(model, datamodule=get_datamodule(config))
+        known = {"fit_seconds": time.perf_counter() - start, "epochs": engine.trainer.current_epoch}
+        if shared:
+            self.trainings.keep(self.cell, model, known)
+        return known
 
     def _build(self, **components: Any) -> tuple[AnomalibModule, str]:
         size = self.cell.training["image_size"]
@@ -110,6 +138,8 @@ class CellJob(Job):
             devices=[task_id] if task_id is not None and self.accelerator == "cuda" else 1,
             default_root_dir=folder,
             max_epochs=self.cell.training["max_epochs"],
+            max_steps=self.cell.training.get("max_steps", -1),
+            limit_val_batches=0 if self._last else None,
             callbacks=callbacks,
             logger=False,
             enable_progress_bar=False,
@@ -155,7 +185,9 @@ class CellJob(Job):
             "test_images": len(recorder.paths),
             **environment(device),
         }
-        self.store.write(self.cell, row, recorder.paths, recorder.scores, recorder.labels)
+        maps = recorder.small_maps
+        worst = None if maps is None else mistakes(recorder.paths, recorder.scores, recorder.labels, maps)
+        self.store.write(self.cell, row, recorder.paths, recorder.scores, recorder.labels, worst)
         return row
 
 

@@ -2,7 +2,7 @@
 """One rule for every model's threshold: from normal images of the target that the scoring model was not given.
 
 Under ``one_class`` these are the normal validation images. With K images there are no others: each is left out in turn,
-the model is shown, or trained on, the rest, and scores it; with many, some are left out at a time.
+and the model, compared with or trained on the rest, scores it; with many, some are left out at a time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from anomalib_fsad.compare.cells import ONE_CLASS
-from anomalib_fsad.threshold import threshold_from_normals
+from anomalib_fsad.threshold import MINIMUM, threshold_from_normals
 
 TARGET_FPR = 0.05
-MOST_FITS = 8
+MOST_FITS = 4
 """A model that is trained on the K images is trained anew so often at most."""
 
 
@@ -28,7 +28,7 @@ def threshold_of(
     """The raw score that one normal image in twenty exceeds; not a number where there are too few to tell.
 
     Args:
-        model: trained; it comes back as it was.
+        model: trained.
         datamodule: that it was trained on.
         protocol: of the cell.
         fit: trains a new model of the kind on a loader.
@@ -37,10 +37,14 @@ def threshold_of(
         held_out = datamodule.val_data
         images = [item.image for item in map(held_out.__getitem__, range(len(held_out))) if not item.gt_label]
         scores = raw_scores(model, images)
-    elif hasattr(model, "use_support"):
-        scores = shown_the_rest(model, list(next(iter(datamodule.support_dataloader())).image))
-    else:
+    elif hasattr(model.model, "leave_one_out"):
+        network: Any = model.model
+        verdicts = network.leave_one_out(network.support.images.shape[-2:])
+        scores = [verdict.pred_score.item() for verdict in verdicts]
+    elif len(datamodule.train_data) >= MINIMUM:
         scores = trained_on_the_rest(datamodule, fit)
+    else:
+        scores = []
     try:
         return threshold_from_normals(scores, TARGET_FPR).value
     except ValueError:  # fewer than it takes, or all alike
@@ -52,16 +56,6 @@ def raw_scores(model: Any, images: Sequence[Tensor]) -> list[float]:
     """Before any post-processing, each image by itself."""
     model.eval()
     return [model.model(model.pre_processor(image[None].to(model.device))).pred_score.item() for image in images]
-
-
-def shown_the_rest(model: Any, support: Sequence[Tensor]) -> list[float]:
-    """Of a model that takes any support set without training."""
-    scores = []
-    for left_out, rest in folds(len(support), len(support)):
-        model.use_support([support[i] for i in rest])
-        scores += raw_scores(model, [support[i] for i in left_out])
-    model.use_support(support)
-    return scores
 
 
 def trained_on_the_rest(datamodule: Any, fit: Callable[[DataLoader], AnomalibModule]) -> list[float]:

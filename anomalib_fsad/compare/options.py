@@ -6,27 +6,13 @@ from pathlib import Path
 
 import yaml
 
-from anomalib_fsad.compare.cells import EVALUATIONS, VALIDATION, Overrides
-
-
-def add_file_options(parser: argparse.ArgumentParser) -> None:
-    """Benchmark files, and what is put in place of their values."""
-    add = parser.add_argument
-    add("configs", nargs="+", type=Path, help="benchmark files of anomalib's form")
-    add("--models", nargs="+", metavar="MODEL", help="names of models, ours or anomalib's, in place of the files'")
-    add(
-        "--evaluation",
-        nargs="+",
-        choices=list(EVALUATIONS),
-        default=["held_out"],
-        help="how threshold and checkpoint are chosen",
-    )
-    add_cell_options(parser)
+from anomalib_fsad.compare.cells import BEST, EVALUATIONS, LAST, VALIDATION, Cell, Overrides, cells_of
 
 
 def add_cell_options(parser: argparse.ArgumentParser) -> None:
-    """What all models of a comparison share."""
+    """Models, and what all of them share."""
     add = parser.add_argument
+    add("models", nargs="+", metavar="MODEL", help="a name, such as D24FAD or Padim, or a recipe file")
     add("--root", help="folder of the data sets")
     add("--targets", "--target", nargs="+", help="categories to test on")
     add("--k_shot", nargs="+", type=int, help="numbers of support images")
@@ -42,6 +28,33 @@ def add_cell_options(parser: argparse.ArgumentParser) -> None:
         "or a weight file, or a folder with one for each backbone (default: %(default)s)",
     )
     add("--image_size", type=int, help="pixels along a side, the same for every model")
+    add(
+        "--evaluation",
+        nargs="+",
+        choices=list(EVALUATIONS),
+        default=["held_out"],
+        help="how threshold and checkpoint are chosen: without any test label, or with them, as many papers do",
+    )
+    add(
+        "--checkpoint",
+        choices=[BEST, LAST],
+        default=BEST,
+        help="test the weights of the best validation AUROC, or those that training ends with (default: %(default)s)",
+    )
+    add(
+        "--train_k_shot",
+        type=int,
+        metavar="K",
+        help="train a model that takes supports with this K, and show it those of --k_shot: with --checkpoint last, "
+        "one training serves them all",
+    )
+    add(
+        "--train_seed",
+        type=int,
+        metavar="SEED",
+        help="train a model that takes supports with this seed, and draw its supports by --seeds: with --checkpoint "
+        "last, one training serves them all",
+    )
     add("--max_epochs", type=int, help="for every model that trains; by default a model's own, or anomalib's")
     add("--set", nargs="*", default=[], metavar="data.OPTION=VALUE", help="any other argument of the data or the model")
 
@@ -62,16 +75,26 @@ def pre_trained(given: str) -> bool | Path:
     return Path(given)
 
 
-def overrides(options: argparse.Namespace, threshold: str = VALIDATION) -> Overrides:
-    """What the command line puts in place of the files' values.
+def chosen_cells(options: argparse.Namespace, threshold: str = VALIDATION) -> list[Cell]:
+    """The cells that a command line asks for.
 
     Args:
         options: of the command line.
         threshold: what it is from.
 
     Raises:
-        ValueError: for a ``--set`` that is of neither the data nor the model.
+        ValueError: for a model that anomalib does not know, or a ``--set`` that nothing takes.
     """
+    from anomalib_fsad.compare.comparison import benchmarks_of
+
+    if options.root is None or options.targets is None:
+        msg = "Say what to test on: --root, a folder of data sets, and --targets, names of some of them."
+        raise ValueError(msg)
+    contents = benchmarks_of(options.models, few_shot=options.k_shot is not None)
+    return cells_of(contents, _overrides(options, threshold))
+
+
+def _overrides(options: argparse.Namespace, threshold: str) -> Overrides:
     from anomalib_fsad.compare.building import Teachers
 
     given = dict(option.partition("=")[::2] for option in options.set)
@@ -80,16 +103,18 @@ def overrides(options: argparse.Namespace, threshold: str = VALIDATION) -> Overr
         msg = f"--set {wrong[0]}: write data.<argument>=<value> or model.<argument>=<value>."
         raise ValueError(msg)
     return Overrides(
-        models=options.models,
         root=options.root,
         targets=options.targets,
         k_shots=options.k_shot,
         seeds=options.seeds,
-        evaluations=getattr(options, "evaluation", ("held_out",)),
+        evaluations=options.evaluation,
         weights=Teachers(options.pre_trained, Path()).name,
         backbone=options.backbone,
         image_size=options.image_size,
         max_epochs=options.max_epochs,
         threshold=threshold,
+        checkpoint=options.checkpoint,
+        train_k_shot=options.train_k_shot,
+        train_seed=options.train_seed,
         options={name: yaml.safe_load(value) for name, value in given.items()},
     )

@@ -6,24 +6,27 @@ from pathlib import Path
 import matplotlib as mpl
 import pandas as pd
 
+from anomalib_fsad.compare.entrants import is_ours
 from anomalib_fsad.compare.summary import MAIN
-from anomalib_fsad.registry import MODELS
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
+ENOUGH_SHOTS = 3
+"""Of these, AUROC is drawn against K."""
+
 OUR_COLOUR, THEIR_COLOUR = "tab:red", "tab:blue"
 
 
 def colour(model: str) -> str:
     """Ours red, anomalib's blue."""
-    return OUR_COLOUR if model in MODELS else THEIR_COLOUR
+    return OUR_COLOUR if is_ours(model) else THEIR_COLOUR
 
 
 def draw_plots(summary: pd.DataFrame, worth: pd.DataFrame, folder: Path) -> list[Path]:
-    """Accuracy with intervals, accuracy against time, and what the leak is worth; those for which there are figures."""
+    """Accuracy with intervals, against time and against K, and what the leak is worth; what there are figures for."""
     files = []
     shown = summary[summary["evaluation"] == "held_out"]
     shown = shown if len(shown) else summary
@@ -31,6 +34,8 @@ def draw_plots(summary: pd.DataFrame, worth: pd.DataFrame, folder: Path) -> list
     if "ms_per_image" in shown:
         panels = shown["setting"].nunique()
         files.append(_save(_latency, shown, folder / "latency.png", panels=panels, share_y=True))
+    if _shots(shown).nunique() >= ENOUGH_SHOTS:
+        files.append(_save(_curves, shown, folder / "shots.png", panels=1))
     if len(worth):
         files.append(_save(_leak, worth, folder / "leak.png", panels=1))
     return files
@@ -64,6 +69,25 @@ def _accuracy(axis: Axes, rows: pd.DataFrame) -> None:
     axis.set_xlabel("image AUROC (%), 95 % interval")
 
 
+def _shots(rows: pd.DataFrame) -> pd.Series:
+    """K of each row; not a number for one class."""
+    return pd.to_numeric(rows["setting"].str.removeprefix("K = "), errors="coerce")
+
+
+def _curves(axis: Axes, rows: pd.DataFrame) -> None:
+    """AUROC against K, a line for each model."""
+    rows = rows.assign(shots=_shots(rows))
+    marks = iter("osD^vPX*<>" * len(rows))
+    for model, group in rows.dropna(subset="shots").groupby("model"):
+        line = group.sort_values("shots")
+        dashed = "-" if is_ours(str(model)) else "--"
+        axis.plot(line["shots"], 100 * line[f"{MAIN}_mean"], dashed, marker=next(marks), label=str(model))
+    log_axis(axis)
+    axis.set_xlabel("K normal images of the target")
+    axis.set_ylabel("image AUROC (%)")
+    axis.legend(fontsize=7)
+
+
 def _latency(axis: Axes, rows: pd.DataFrame) -> None:
     memory = rows["peak_memory_mib"] if "peak_memory_mib" in rows else pd.Series(100.0, index=rows.index)
     area = 40 + 160 * memory / memory.max()
@@ -72,7 +96,7 @@ def _latency(axis: Axes, rows: pd.DataFrame) -> None:
     )
     for _, row in rows.iterrows():
         place = (row["ms_per_image"], 100 * row[f"{MAIN}_mean"])
-        below = row["model"] in MODELS  # so that the names of two neighbours, one of each kind, stay apart
+        below = is_ours(row["model"])  # so that the names of two neighbours, one of each kind, stay apart
         axis.annotate(row["model"], place, textcoords="offset points", xytext=(6, -10 if below else 4), fontsize=7)
     log_axis(axis)
     axis.margins(x=0.3, y=0.15)

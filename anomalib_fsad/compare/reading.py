@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from anomalib_fsad.compare.cells import EVALUATIONS, KEY, ONE_CLASS
+from anomalib_fsad.compare.mistakes import Mistakes
 
 METRICS = {
     "image_AUROC": "AUROC",
@@ -46,10 +47,11 @@ class Scores(NamedTuple):
 
 
 class Results(NamedTuple):
-    """Cells, one a row, and the scores of those that have some, by the row's index."""
+    """Cells, one a row, and by the row's index the scores, and the worst images, of those that have some."""
 
     rows: pd.DataFrame
     scores: dict[int, Scores]
+    worst: dict[int, Mistakes]
 
 
 def read_results(paths: Sequence[Path]) -> Results:
@@ -71,11 +73,13 @@ def read_rows(files: Sequence[Path], tables: Sequence[Path] = ()) -> Results:
     """Finished cells, and tables of anomalib's benchmark."""
     rows = [json.loads(file.read_text()) for file in files]
     kept = {place: file.with_suffix(".npz") for place, file in enumerate(files)}
-    scores = {place: read_scores(file) for place, file in kept.items() if file.is_file()}
+    kept = {place: file for place, file in kept.items() if file.is_file()}
+    scores = {place: read_scores(file) for place, file in kept.items()}
+    worst = {place: found for place, file in kept.items() if (found := read_mistakes(file)) is not None}
     table = pd.DataFrame(rows + [row for file in tables for row in _pipeline_rows(file)])
     _refuse_twins(table)
     table["setting"] = [setting(*values) for values in zip(table["protocol"], table["k_shot"], strict=True)]
-    return Results(table, scores)
+    return Results(table, scores, worst)
 
 
 def _refuse_twins(table: pd.DataFrame) -> None:
@@ -101,6 +105,14 @@ def read_scores(file: Path) -> Scores:
         order = np.argsort(content["paths"])
         paths = tuple(content["paths"][order].tolist())
         return Scores(paths, content["scores"][order], content["labels"][order])
+
+
+def read_mistakes(file: Path) -> Mistakes | None:
+    """The images that the model of one cell erred on most, if they were kept."""
+    with np.load(file) as content:
+        if "worst_names" not in content:
+            return None
+        return Mistakes(*(content[f"worst_{name}"] for name in Mistakes._fields))
 
 
 def _pipeline_rows(file: Path) -> list[dict]:

@@ -12,6 +12,9 @@ from torch import Tensor
 
 MIB = 2**20
 
+MAP_SIDE = 48
+"""Of the maps that are kept of images without a mask, too."""
+
 
 class Recorder(Callback):
     """Collects each test image's score before post-processing, and the time from image to score.
@@ -24,6 +27,7 @@ class Recorder(Callback):
         self.paths: list[str] = []
         self._scores: list[Tensor] = []
         self._labels: list[Tensor] = []
+        self._small: list[Tensor] = []
         self._maps: list[Tensor] = []
         self._masks: list[Tensor] = []
         self._times: list[tuple[float, int]] = []
@@ -45,6 +49,9 @@ class Recorder(Callback):
         self.paths += list(outputs.image_path)
         self._scores.append(outputs.pred_score.detach().flatten().float().cpu())
         self._labels.append(outputs.gt_label.flatten().cpu())
+        if outputs.anomaly_map is not None:
+            maps = outputs.anomaly_map.detach().reshape(len(outputs.image), 1, *outputs.anomaly_map.shape[-2:]).float()
+            self._small.append(torch.nn.functional.adaptive_avg_pool2d(maps, MAP_SIDE)[:, 0].cpu())
         if outputs.gt_mask is not None and outputs.anomaly_map is not None:
             size = outputs.anomaly_map.shape[-2:]
             masks = outputs.gt_mask.reshape(len(outputs.image), 1, *outputs.gt_mask.shape[-2:]).float()
@@ -65,6 +72,11 @@ class Recorder(Callback):
     def maps_and_masks(self) -> tuple[Tensor, Tensor] | None:
         """N x H x W each, where the test set has masks."""
         return (torch.cat(self._maps), torch.cat(self._masks)) if self._masks else None
+
+    @property
+    def small_maps(self) -> Tensor | None:
+        """N x ``MAP_SIDE`` x ``MAP_SIDE``, of a model that has maps."""
+        return torch.cat(self._small) if self._small else None
 
     @property
     def ms_per_image(self) -> float:

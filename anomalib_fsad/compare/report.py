@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from anomalib_fsad.compare.entrants import is_ours
 from anomalib_fsad.compare.page import NONE, Block, Heading, Picture, Table, Text, html_page, markdown
 from anomalib_fsad.compare.reading import COSTS, METRICS, Results
 from anomalib_fsad.compare.resampling import DRAWS
 from anomalib_fsad.compare.summary import MAIN, by_target, leak_worth, summarise
-from anomalib_fsad.registry import MODELS
 
 BEGIN, END = "<!-- tables: written by benchmarks.accuracy report -->", "<!-- end of tables -->"
 TITLE = "Results"
@@ -125,7 +125,7 @@ def _note(rows: pd.DataFrame) -> str:
 
 
 def _bold(model: str) -> str:
-    return f"**{model}**" if model in MODELS else model
+    return f"**{model}**" if is_ours(model) else model
 
 
 def put_into(document: Path, tables: str) -> None:
@@ -137,7 +137,10 @@ def put_into(document: Path, tables: str) -> None:
 
 
 def write_report(results: Results, out: Path, into: Path | None = None) -> list[Path]:
-    """Write ``report.md``, ``report.html``, ``summary.csv`` and the plots.
+    """Write ``report.md``, ``report.html``, ``summary.csv``, ``cells.csv`` and the plots.
+
+    ``cells.csv`` has every run, and ``targets.csv`` what the table by target shows. Single images are in the HTML page
+    alone.
 
     Args:
         results: of finished cells.
@@ -147,15 +150,21 @@ def write_report(results: Results, out: Path, into: Path | None = None) -> list[
     Returns:
         The files written.
     """
+    from anomalib_fsad.compare.mistake_plots import mistake_blocks
     from anomalib_fsad.compare.plots import draw_plots
 
     out.mkdir(parents=True, exist_ok=True)
     summaries = [summarise(results, e).assign(evaluation=e) for e in WAYS]
     summary = pd.concat([s for s in summaries if "model" in s], ignore_index=True)
     summary.to_csv(out / "summary.csv", index=False, float_format="%.5g")
-    plots = draw_plots(summary, leak_worth(results), out)
+    by_target(results, "held_out").to_csv(out / "targets.csv", index=False, float_format="%.5g")
+    worth = leak_worth(results)
+    if len(worth):
+        worth.to_csv(out / "leak.csv", index=False, float_format="%.5g")
+    plots = draw_plots(summary, worth, out)
     blocks, document = tables(results), into or out / "report.md"
     page = [*blocks, *(Picture(file, file.stem) for file in plots)]
     put_into(document, markdown(page if into is None else blocks, document.parent))
-    (out / "report.html").write_text(html_page(TITLE, [Heading(TITLE, 1), *page]))
+    (out / "report.html").write_text(html_page(TITLE, [Heading(TITLE, 1), *page, *mistake_blocks(results)]))
+    results.rows.to_csv(out / "cells.csv", index=False, float_format="%.5g")
     return [document, out / "report.html", out / "summary.csv", *plots]

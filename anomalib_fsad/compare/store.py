@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from anomalib_fsad.compare.cells import Cell
+from anomalib_fsad.compare.mistakes import Mistakes
 
 
 class Store:
@@ -39,8 +40,16 @@ class Store:
         """Whether there is a result."""
         return self.row_file(cell).is_file()
 
-    def write(self, cell: Cell, row: dict[str, Any], paths: list[str], scores: Any, labels: Any) -> None:
-        """Keep a row and the scores behind it; the row last, and all at once."""
+    def write(
+        self,
+        cell: Cell,
+        row: dict[str, Any],
+        paths: list[str],
+        scores: Any,
+        labels: Any,
+        worst: Mistakes | None = None,
+    ) -> None:
+        """Keep a row, the scores behind it and the worst images; the row last, and all at once."""
         file = self.row_file(cell)
         file.parent.mkdir(parents=True, exist_ok=True)
         names = [Path(path).parts[-3:] for path in paths]  # .../<split>/<kind>/<file>, the same on every machine
@@ -49,6 +58,7 @@ class Store:
             paths=np.array(["/".join(parts) for parts in names]),
             scores=np.asarray(scores, dtype=np.float64),
             labels=np.asarray(labels, dtype=np.int64),
+            **({} if worst is None else {f"worst_{name}": value for name, value in worst._asdict().items()}),
         )
         temporary = file.with_suffix(".writing")
         temporary.write_text(json.dumps(row, indent=1, default=str))

@@ -5,7 +5,7 @@
    image then gets a share of its neighbours' maps, and with it of their label.
 2. Scoring the first image of each batch of ten, with the largest label of the batch, leaves one verdict in ten.
 
-    python -m benchmarks.accuracy leaks configs/benchmark/episodic.yaml --root ./datasets/medical
+    python -m benchmarks.accuracy leaks D24FAD --root ./datasets/medical --targets aptos --k_shot 4
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ from scipy.ndimage import gaussian_filter
 from torchmetrics.functional.classification import binary_auroc
 
 from anomalib_fsad.compare.building import Teachers, build_model
-from anomalib_fsad.compare.cells import Cell, read_cells
+from anomalib_fsad.compare.cells import Cell
 from anomalib_fsad.compare.metrics import to_unit
-from anomalib_fsad.compare.options import add_file_options, overrides
+from anomalib_fsad.compare.options import add_cell_options, chosen_cells
 from anomalib_fsad.compare.page import Table, Text
 from anomalib_fsad.compare.report import pm
 from anomalib_fsad.plugin import register
@@ -117,14 +117,14 @@ def summary(results: pd.DataFrame) -> Table:
 def main(arguments: Sequence[str]) -> None:
     """Run the cells and write the table."""
     parser = parser_of("accuracy leaks", __doc__)
-    add_file_options(parser)
+    add_cell_options(parser)
     parser.add_argument("--batch_size", type=int, default=16, help="of the test list")
     add_place(parser, "accuracy")
     options = parser.parse_args(arguments)
     register()
     rows = []
     with TemporaryDirectory() as scratch:
-        for cell in read_cells(options.configs, overrides(options)):
+        for cell in chosen_cells(options):
             maps, labels = sharp_maps(cell, Teachers(options.pre_trained, Path(scratch)))
             rows.append({**cell.key, **compare(maps, labels, options.batch_size, cell.seed)})
             print(rows[-1], flush=True)

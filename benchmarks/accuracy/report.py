@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Result files -> tables (markdown, html, csv) and plots (png).
+"""Several folders of ``anomalib-fsad compare``, or csv files of anomalib's own benchmark -> one page.
 
-python -m benchmarks.accuracy report results/bench --out results/report
+python -m benchmarks.accuracy report results/few_shot results/one_class --out results/report
 python -m benchmarks.accuracy report runs/benchmark/*/results.csv --out results/report
-python -m benchmarks.accuracy report results/bench --out benchmarks/results/meddata --into benchmarks/RESULTS.md
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time of a training step and of inference, all models side by side in one run.
 
-    python -m benchmarks.speed models configs/benchmark/one_class.yaml --image_size 256 --baseline ReverseDistillation
+    python -m benchmarks.speed models D24FAD PDD Stfpm --root ./datasets/medical --targets aptos --image_size 256
     python -m benchmarks.speed models ... --accuracy results/report/summary.csv --setting "one class"
 
 On a CPU: eager, OpenVINO FP32, FP16 and INT8. On a CUDA device: FP32, channels_last, AMP, and both. With ``--accuracy``
@@ -26,8 +26,8 @@ from lightning.fabric.utilities import move_data_to_device
 from matplotlib.figure import Figure
 
 from anomalib_fsad.compare.building import Teachers, build_model
-from anomalib_fsad.compare.cells import Cell, read_cells
-from anomalib_fsad.compare.options import add_file_options, overrides
+from anomalib_fsad.compare.cells import Cell
+from anomalib_fsad.compare.options import add_cell_options, chosen_cells
 from anomalib_fsad.plugin import register
 from benchmarks.speed.forms import accuracy_and_latency
 from benchmarks.speed.subject import Case
@@ -177,13 +177,13 @@ def _first_optimizer(configured: Any) -> torch.optim.Optimizer | None:
 
 
 def cases(options: argparse.Namespace) -> Iterator[Case]:
-    """Fit every model of the files, and measure them."""
+    """Fit every model, and measure them."""
     if options.image_size is None:
         sys.exit("--image_size is needed: it is what makes the models comparable.")
     register()
-    cells = {cell.model: cell for cell in reversed(read_cells(options.configs, overrides(options)))}
+    cells = {cell.model: cell for cell in reversed(chosen_cells(options))}
     if options.baseline is not None and options.baseline not in cells:
-        sys.exit(f"--baseline {options.baseline}: the files hold {sorted(cells)}.")
+        sys.exit(f"--baseline {options.baseline}: the models are {sorted(cells)}.")
     with TemporaryDirectory() as scratch:
         teachers = Teachers(options.pre_trained, Path(scratch))
         models = {name: fitted(cell, teachers) for name, cell in sorted(cells.items())}
@@ -192,7 +192,7 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Cells, and how to measure them."""
-    add_file_options(parser)
+    add_cell_options(parser)
     parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--baseline", help="the model that the others are compared with")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -31,6 +31,7 @@ from anomalib_fsad.models.components.options import check_cache
 from anomalib_fsad.models.components.post_processor import SteadyPostProcessor
 from anomalib_fsad.models.components.pyramid import layout
 from anomalib_fsad.models.components.teacher_cache import CachePlace, remember, teacher_cache
+from anomalib_fsad.short_errors import ShortErrors
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Recipe(NamedTuple):
         return f"{self.length:,} {self.unit}"
 
 
-class Detector(LightningModule):
+class Detector(ShortErrors, LightningModule):
     """Plumbing of a distillation model: options, optimizer, training step, seeds, guarded checkpoints, exact export.
 
     A model is ``class X(Detector, AnomalibModule)``: anomalib finds only *direct* subclasses of ``AnomalibModule``. It

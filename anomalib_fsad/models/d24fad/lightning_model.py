@@ -83,6 +83,11 @@ class D24FAD(FewShotDetector, AnomalibModule):
     """
 
     architecture = ("backbone", "image_score", "matching", "spaces", "augment_support", "calibrate")
+    shown_only = (
+        *("few_shot_source", "matching", "spaces", "augment_support", "calibrate"),
+        *("image_score", "threshold", "target_fpr"),
+    )
+    """Arguments that say how images are compared, and have no say in training."""
     recipe = Recipe(70)
     default_size = 128
 

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-from dataclasses import replace
-from pathlib import Path
-
 import pytest
 import torch
 
 from anomalib_fsad.compare.building import Teachers
-from anomalib_fsad.compare.cells import Overrides, read_cells
+from anomalib_fsad.compare.cells import Overrides, cells_of
+from anomalib_fsad.compare.comparison import benchmarks_of
 from anomalib_fsad.plugin import register
 from benchmarks.speed.models import (
     OPENVINO,
@@ -17,20 +15,23 @@ from benchmarks.speed.models import (
     training_step,
 )
 
-QUICK = Path(__file__).parents[3] / "configs" / "benchmark" / "quick.yaml"
-
 
 @pytest.fixture(scope="module")
 def fit(tmp_path_factory):
     register()
     folder = tmp_path_factory.mktemp("speed")
-    options = {"data.reader_args": {"image_size": 64, "n_train": 6, "n_test": 2}, "data.val_images": 2}
+    options = {
+        "data.reader": "phantom",
+        "data.reader_args": {"image_size": 64, "n_train": 6, "n_test": 2},
+        "data.val_images": 2,
+        "data.num_workers": 0,
+    }
     given = Overrides(
         root=str(folder / "data"), targets=["fundus"], seeds=[0], backbone="resnet18", image_size=64, options=options
     )
 
     def build(name: str):
-        (cell,) = read_cells([QUICK], replace(given, models=[name]))
+        (cell,) = cells_of(benchmarks_of([name], few_shot=False), given)
         return fitted(cell, Teachers(pre_trained=False, scratch=folder / "weights"))
 
     return build

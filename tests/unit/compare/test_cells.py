@@ -7,7 +7,8 @@ import yaml
 
 from anomalib_fsad import MedicalFewShot
 from anomalib_fsad.compare.building import arguments_of
-from anomalib_fsad.compare.cells import Overrides, read_cells
+from anomalib_fsad.compare.cells import Overrides, cells_of
+from anomalib_fsad.compare.comparison import benchmarks_of
 from anomalib_fsad.plugin import register
 from anomalib_fsad.registry import MODELS
 
@@ -22,26 +23,41 @@ def _registered():
     register()
 
 
+def read(*files):
+    """What is in some of anomalib's benchmark files."""
+    return [yaml.safe_load(file.read_text()) for file in files]
+
+
 def test_the_grid_of_a_file():
-    cells = read_cells([FEW_SHOT], Overrides())
+    cells = cells_of(read(FEW_SHOT), Overrides())
     assert len(cells) == len({cell.name for cell in cells}) == 2 * 5 * 3 * 3
     assert {(c.model, c.protocol) for c in cells} == {("Patchcore", "few_shot"), ("Padim", "few_shot")}
     assert {c.k_shot for c in cells} == {2, 4, 8}
 
 
 def test_one_seed_for_everything():
-    for cell in read_cells([EPISODIC], Overrides(seeds=[3, 5])):
+    for cell in cells_of(read(EPISODIC), Overrides(seeds=[3, 5])):
         data, model = cell.data_config["init_args"], cell.model_config["init_args"]
         assert cell.seed in {3, 5}
         assert data["seed"] == data["support_seed"] == model["seed"] == cell.seed
 
 
 def test_seeds_come_one_after_the_other_and_leak_free_first():
-    cells = read_cells([ONE_CLASS, FEW_SHOT], Overrides(evaluations=["as_published", "held_out"]))
+    cells = cells_of(read(ONE_CLASS, FEW_SHOT), Overrides(evaluations=["as_published", "held_out"]))
     assert [c.seed for c in cells] == sorted(c.seed for c in cells)
     first = [c.evaluation for c in cells if c.seed == 0]
     assert first == sorted(first, reverse=True)  # held_out before as_published
     assert {c.data_config["init_args"]["val"] for c in cells if c.evaluation == "as_published"} == {"same_as_test"}
+
+
+def test_one_training_can_serve_every_draw_of_the_supports():
+    names = ["D24FAD", "Patchcore"]
+    cells = cells_of(benchmarks_of(names, few_shot=True), Overrides(targets=["lung"], seeds=[3, 5], train_seed=0))
+    for cell in cells:
+        data = cell.data_config["init_args"]
+        assert data["support_seed"] == cell.seed
+        assert data["seed"] == (0 if cell.model == "D24FAD" else cell.seed)
+    assert {cell.model_config["init_args"].get("seed") for cell in cells if cell.model == "D24FAD"} == {0}
 
 
 SMALL = {"targets": ["lung"], "seeds": [0], "k_shots": [2]}
@@ -50,13 +66,12 @@ SMALL = {"targets": ["lung"], "seeds": [0], "k_shots": [2]}
 def test_overrides_reach_only_models_that_take_them():
     given = Overrides(
         **SMALL,
-        models=["D24FAD", "Patchcore"],
         backbone="resnet18",
         image_size=64,
         max_epochs=3,
         options={"data.num_workers": 0, "model.lr": 0.5},
     )
-    ours, theirs = sorted(read_cells([ONE_CLASS], given), key=lambda cell: cell.model)
+    ours, theirs = cells_of(benchmarks_of(["D24FAD", "Patchcore"], few_shot=False), given)
     expected = {"backbone": "resnet18", "image_size": 64, "max_epochs": 3, "lr": 0.5, "seed": 0}
     assert ours.model_config["init_args"] == expected
     assert theirs.model_config["init_args"] == {"backbone": "resnet18"}
@@ -64,20 +79,14 @@ def test_overrides_reach_only_models_that_take_them():
     assert theirs.data_config["init_args"]["num_workers"] == 0
 
 
-def test_models_on_the_command_line_take_of_a_files_arguments_what_they_know():
-    (cell,) = read_cells([ONE_CLASS], Overrides(**SMALL, models=["Dinomaly"]))
-    assert cell.model == "Dinomaly"
-    assert "backbone" not in cell.model_config["init_args"]
-
-
 def test_an_option_that_no_model_takes_is_named():
     with pytest.raises(ValueError, match=r"model\.lr.*Padim.*Patchcore"):
-        read_cells([FEW_SHOT], Overrides(**SMALL, options={"model.lr": 1.0}))
+        cells_of(read(FEW_SHOT), Overrides(**SMALL, options={"model.lr": 1.0}))
 
 
 def test_a_name_is_of_what_is_computed():
     def name(**given):
-        return read_cells([EPISODIC], Overrides(**SMALL, **given))[0].name
+        return cells_of(read(EPISODIC), Overrides(**SMALL, **given))[0].name
 
     assert name(root="here") == name(root="there")
     assert name() != name(max_epochs=1)
@@ -85,12 +94,11 @@ def test_a_name_is_of_what_is_computed():
     assert name() != name(options={"data.val_images": 8})
 
 
-def test_an_unknown_model_is_named(tmp_path):
-    content = yaml.safe_load(ONE_CLASS.read_text())
-    content["benchmark"]["model"]["class_path"] = "Pachcore"
-    (tmp_path / "a.yaml").write_text(yaml.safe_dump(content))
+def test_an_unknown_model_is_named():
+    content = read(ONE_CLASS)
+    content[0]["benchmark"]["model"]["class_path"] = "Pachcore"
     with pytest.raises(ValueError, match="Pachcore"):
-        read_cells([tmp_path / "a.yaml"], Overrides())
+        cells_of(content, Overrides())
 
 
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.yaml")), ids=lambda f: f.stem)
@@ -103,7 +111,7 @@ def test_anomalibs_benchmark_can_read_and_tabulate_every_file(file):
     assert content["accelerator"] in {"cpu", "cuda"}
     jobs = list(get_iterator_from_grid_dict(content["benchmark"]))
     assert len({tuple(flatten_dict(job)) for job in jobs}) == 1
-    assert len(read_cells([file], Overrides())) == len(jobs)
+    assert len(cells_of(read(file), Overrides())) == len(jobs)
     data = set(inspect.signature(MedicalFewShot.__init__).parameters)
     for job in jobs:
         assert not set(job["model"]["init_args"]) - set(arguments_of(job["model"]["class_path"]))
@@ -111,5 +119,5 @@ def test_anomalibs_benchmark_can_read_and_tabulate_every_file(file):
 
 
 def test_the_files_have_every_model_of_ours():
-    cells = [cell for file in CONFIGS.glob("*.yaml") for cell in read_cells([file], Overrides())]
+    cells = [cell for file in CONFIGS.glob("*.yaml") for cell in cells_of(read(file), Overrides())]
     assert set(MODELS) <= {cell.model for cell in cells}

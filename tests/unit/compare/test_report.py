@@ -133,7 +133,10 @@ def test_the_whole_report(results, tmp_path):
     assert text.count(BEGIN) == text.count(END) == text.count("### K = 2") - 1 == 1
     assert "| **D24FAD** | 100.0 ± 0.0 [100.0, 100.0] |" in text
     plots = {"accuracy.png", "latency.png", "leak.png"}
-    assert {f.name for f in (tmp_path / "out").iterdir()} == {"summary.csv", "report.html", *plots}
+    assert {f.name for f in (tmp_path / "out").iterdir()} == {
+        *("summary.csv", "targets.csv", "cells.csv", "leak.csv", "report.html"),
+        *plots,
+    }
     page = (tmp_path / "out" / "report.html").read_text()
     assert "<b>D24FAD</b>" in page
     assert page.count("data:image/png;base64,") == len(plots)
