@@ -4,7 +4,6 @@
 import hashlib
 import io
 import logging
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -16,8 +15,9 @@ from PIL import Image as PilImage
 from torch import Tensor
 from torchvision.transforms.v2 import Resize
 
+from anomalib_fsad.cache_folder import cache_folder, write_whole
 from anomalib_fsad.data.unreadable import failures, raise_unreadable
-from anomalib_fsad.files import replacing, shortened
+from anomalib_fsad.files import shortened
 from anomalib_fsad.images.decoding import ImageReadError, is_displayable, read_mask, read_rgb, to_uint8
 
 logger = logging.getLogger(__name__)
@@ -41,14 +41,14 @@ class ImageStore:
     Args:
         mode: ``ram`` keeps the pixels in memory, ``disk`` in files below ``folder``, ``none`` decodes at each use.
         budget: bytes of memory for ``ram``; what does not fit is decoded at each use.
-        folder: for ``disk`` and for the converted copies; by default :func:`default_cache_folder`.
+        folder: for ``disk`` and for the converted copies; by default :func:`~anomalib_fsad.cache_folder.cache_folder`.
         intensity: see :mod:`anomalib_fsad.images.decoding`.
     """
 
     def __init__(self, mode: CacheMode, budget: int, folder: str | Path | None, intensity: str) -> None:
         self.mode = mode
         self.budget = budget
-        self.folder = default_cache_folder() if folder is None else Path(folder)
+        self.folder = cache_folder() if folder is None else Path(folder)
         self.intensity = intensity
         self.resize: Resize | None = None
         self._pixels: dict[str, NDArray[np.uint8]] = {}
@@ -197,17 +197,10 @@ def _checksum(content: bytes) -> bytes:
 def _write(file: Path, content: bytes) -> None:
     """Write a file that no other process ever sees half of."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(file, durable=False) as draft:
-            draft.write_bytes(content)
+        write_whole(file, lambda draft: draft.write_bytes(content))
     except OSError as error:
         msg = (
             f"cache_dir: {str(file.parent)!r} cannot be written ({error.strerror}). Pass another folder as "
             "--data.cache_dir, or --data.cache ram."
         )
         raise OSError(msg) from error
-
-
-def default_cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/anomalib_fsad``, by default ``~/.cache/anomalib_fsad``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "anomalib_fsad"

@@ -12,9 +12,11 @@ SUBJECTS = {
     "d24fad": "D24FAD against the authors' test loop, and its two ways of training",
     "scrd4ad": "SCRD4AD's training step against the authors'",
     "noise": "simplex noise against the opensimplex package",
-    "teacher_cache": "epochs with and without the teachers' features kept",
+    "teacher_cache": "training with and without the teachers' maps kept",
     "vmamba": "the selective scan against the plain loop",
     "vmamba_forms": "VMamba-Tiny in each form it takes on a CPU, and its limit",
+    "growth": "time and memory against K, image size, number of files and patches",
+    "startup": "how long our command, our imports and anomalib's command take to start",
     "deploy": "the deployed inferencer beside anomalib's",
     "start": "from nothing to the first prediction of a bundle, part by part",
 }

@@ -4,8 +4,8 @@
     python -m benchmarks.speed models D24FAD PDD Stfpm --root ./datasets/medical --targets aptos --image_size 256
     python -m benchmarks.speed models ... --accuracy results/report/summary.csv --setting "one class"
 
-On a CPU: eager, OpenVINO FP32, FP16 and INT8. On a CUDA device: FP32, channels_last, AMP, and both. With ``--accuracy``
-a picture shows both.
+On a CPU: eager, OpenVINO FP32, FP16 and INT8, and ONNX Runtime where it is installed. On a CUDA device: FP32,
+channels_last, AMP, and both. With ``--accuracy`` a picture shows both.
 """
 
 import argparse
@@ -13,10 +13,12 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 from anomalib.data import ImageBatch, get_datamodule
@@ -34,6 +36,7 @@ from benchmarks.speed.subject import Case
 from benchmarks.timing import Work, by_the_clock
 
 OPENVINO = ("OpenVINO FP32", "OpenVINO FP16", "OpenVINO INT8")
+ONNX = "ONNX Runtime"
 
 NOTES = "Milliseconds a batch; every model saw one epoch of the same data."
 ROUNDS = 10
@@ -98,25 +101,36 @@ def eager(model: AnomalibModule, images: torch.Tensor, *, amp: bool) -> Work:
     return infer
 
 
-def openvino(model: AnomalibModule, datamodule: Any, images: torch.Tensor, folder: Path) -> dict[str, Work]:
-    """The same, exported by anomalib once, in three precisions, and compiled for this CPU."""
+def exported_forms(model: AnomalibModule, datamodule: Any, images: torch.Tensor, folder: Path) -> dict[str, Work]:
+    """The same, exported by anomalib once, and compiled for this CPU: OpenVINO in three precisions, ONNX Runtime."""
     import openvino as ov
 
     size = (images.shape[-2], images.shape[-1])
-    onnx_kwargs = {"opset_version": 18, "external_data": False}
-    path = model.cpu().to_openvino(folder, model_file_name=model.name, input_size=size, onnx_kwargs=onnx_kwargs)
-    half = path.with_name(f"{model.name}_fp16.xml")
+    path = model.cpu().to_onnx(folder, model.name, size, opset_version=18, external_data=False)
+    full, half = ov.convert_model(path), path.with_name(f"{model.name}_fp16.xml")
     # What to_openvino does for compression_type=fp16 and int8_ptq, without exporting again.
-    ov.save_model(ov.Core().read_model(path), half, compress_to_fp16=True)
-    eight = model._post_training_quantization_ov(ov.Core().read_model(path), datamodule)
+    ov.save_model(full, half, compress_to_fp16=True)
+    eight = model._post_training_quantization_ov(ov.convert_model(path), datamodule)
     array = images.cpu().numpy()
-    runs = {}
-    for form, network in zip(OPENVINO, (path, half, eight), strict=True):
+    runs: dict[str, Work] = {}
+    for form, network in zip(OPENVINO, (full, half, eight), strict=True):
         hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-        if network is path:
+        if network is full:
             hints["INFERENCE_PRECISION_HINT"] = "f32"
         runs[form] = partial(ov.Core().compile_model(network, "CPU", hints), array)
+    if find_spec("onnxruntime") is not None:
+        runs[ONNX] = on_onnxruntime(path, array)
     return runs
+
+
+def on_onnxruntime(path: Path, array: np.ndarray) -> Work:
+    """The ONNX file as it is."""
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    return partial(session.run, None, {session.get_inputs()[0].name: array})
 
 
 def exported(models: dict[str, tuple[AnomalibModule, Any]], images: torch.Tensor, folder: Path) -> dict[str, dict]:
@@ -124,9 +138,9 @@ def exported(models: dict[str, tuple[AnomalibModule, Any]], images: torch.Tensor
     runs = {}
     for name, (model, datamodule) in models.items():
         try:
-            runs[name] = openvino(model, datamodule, images, folder / name)
+            runs[name] = exported_forms(model, datamodule, images, folder / name)
         except Exception as error:
-            print(f"{name}: OpenVINO failed: {type(error).__name__}: {error}", file=sys.stderr)
+            print(f"{name}: the export failed: {type(error).__name__}: {error}", file=sys.stderr)
     return runs
 
 
@@ -146,8 +160,10 @@ def measured(
     if device.type == "cpu":
         with TemporaryDirectory() as folder:
             runs = exported(models, images, Path(folder))
-            for name in OPENVINO:
-                yield Case({"task": "inference", "form": name}, {model: of[name] for model, of in runs.items()}, clock)
+            for name in (*OPENVINO, ONNX):
+                works = {model: of[name] for model, of in runs.items() if name in of}
+                if works:
+                    yield Case({"task": "inference", "form": name}, works, clock)
     # Training last: it changes weights and statistics.
     for form in forms:
         steps: dict[str, Work] = {}

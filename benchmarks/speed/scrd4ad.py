@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """SCRD4AD's training step against a plain transcription of the authors': the spoiled images through everything, or not.
 
-Ours makes its noise within the step; theirs is handed the spoiled images.
+Ours makes its noise within the step; theirs is handed the spoiled images. Beside it what else a step can be made of: in
+ways that change nothing (layout, one pass of the teacher, Adam), the last bits (maps kept, ``cache_teachers``), or the
+precision (``bf16-mixed``, which a trainer is told by ``--trainer.precision``).
 """
 
 import argparse
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
@@ -14,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anomalib_fsad import SCRD4AD
+from anomalib_fsad.models.components.detector import BETAS
+from anomalib_fsad.models.components.teacher_cache import remember, teacher_cache
 from benchmarks.speed.subject import Case, add_sizes, timed_and_weighed
 from benchmarks.timing import processor_time
 
@@ -22,7 +26,8 @@ OURS, AUTHORS = "ours", "authors"
 NOTES = (
     "A whole step (forward, backward, Adam), in processor time on a CPU. *authors* is a plain transcription of "
     "their step: clean and spoiled images through teacher, bottleneck, decoder and head; it is handed the spoiled "
-    "images. Ours passes them through the teacher alone, and makes the noise within the step."
+    "images. Ours passes them through the teacher alone, and makes the noise within the step. *student alone*: forward "
+    "and backward of what is trained, which no way of feeding it can beat."
 )
 BASELINE = AUTHORS
 add_arguments = add_sizes
@@ -54,6 +59,51 @@ def step(model: SCRD4AD, optimizer: torch.optim.Optimizer, images: Tensor, noisy
     return descend(model.loss(*maps)["loss"], optimizer)
 
 
+def in_one_batch(model: SCRD4AD, optimizer: torch.optim.Optimizer, images: Tensor) -> Tensor:
+    """Ours, but clean and spoiled images pass the teacher at once."""
+    network = model.model
+    both = network.teacher.look(torch.cat([images, model.spoil(images)]))
+    clean, noisy = ([maps.chunk(2)[half] for maps in both] for half in (0, 1))
+    code = network.bottleneck(clean)
+    weights = network.log_scale_weights(code) if network.weighted else None
+    return descend(model.loss(clean, noisy, network.decoder(code), weights)["loss"], optimizer)
+
+
+def student_alone(model: SCRD4AD, features: list[Tensor]) -> None:
+    """The trained part, forward and backward."""
+    sum(maps.mean() for maps in model.model.decoder(model.model.bottleneck(features))).backward()  # type: ignore[union-attr]
+    model.zero_grad()
+
+
+def mixed(run: Callable[[], Tensor], device: torch.device) -> Tensor:
+    """In bfloat16 where autocast takes it."""
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        return run()
+
+
+def variants(model: SCRD4AD, images: Tensor) -> dict[str, Callable[[], object]]:
+    """Other ways to take our step, each with a copy of the model."""
+    last = torch.channels_last
+
+    def own(*, kept: bool = False, layout: torch.memory_format = torch.contiguous_format) -> Callable[[], Tensor]:
+        other = copy.deepcopy(model).to(memory_format=layout)
+        remember(other, teacher_cache("ram", 4.0) if kept else None)
+        return partial(step, other, other.configure_optimizers(), images.to(memory_format=layout))
+
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    plain = torch.optim.Adam(trained, lr=model.lr, betas=BETAS)
+    return {
+        "channels_last": own(layout=last),
+        "one pass for both": partial(in_one_batch, model, model.configure_optimizers(), images),
+        "plain Adam": partial(step, model, plain, images),
+        "maps kept": own(kept=True),
+        "bf16": partial(mixed, own(), images.device),
+        "bf16, channels_last": partial(mixed, own(layout=last), images.device),
+        "bf16, channels_last, maps kept": partial(mixed, own(kept=True, layout=last), images.device),
+        "student alone": partial(student_alone, copy.deepcopy(model), model.model.teacher.look(images)),
+    }
+
+
 def descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
     """What both steps end with."""
     optimizer.zero_grad()
@@ -82,4 +132,6 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
             OURS: partial(step, ours, ours.configure_optimizers(), images),
             AUTHORS: partial(step_as_published, theirs, theirs.configure_optimizers(), images, noisy),
         }
+        if weighting == "outside":
+            works |= variants(ours, images)
         yield from timed_and_weighed({"scale_weighting": weighting}, works, processor_time(device), device)

@@ -16,14 +16,17 @@ from anomalib_fsad.models.components.detector import Detector, Recipe, seeded
 from anomalib_fsad.models.components.options import STRIDE, check_choice, check_images, checked_size
 from anomalib_fsad.models.components.post_processor import SteadyPostProcessor
 from anomalib_fsad.models.components.pyramid import STRIDES, Teacher, embedding_of, layout, student_of
+from anomalib_fsad.models.components.teacher_cache import CachePlace, Remembering
 from anomalib_fsad.models.components.weights import WeightsUnavailableError
 
 __all__ = [
     "STRIDE",
     "STRIDES",
+    "CachePlace",
     "Detector",
     "ImageScore",
     "Recipe",
+    "Remembering",
     "SteadyPostProcessor",
     "Teacher",
     "WeightsUnavailableError",

@@ -28,14 +28,19 @@ from anomalib_fsad.images.decoding import needs_own_reader
 from anomalib_fsad.models.components.checkpoint import MODEL_KEY, check_checkpoint
 from anomalib_fsad.models.components.export import ONNX_OPSET, exact_export_transform
 from anomalib_fsad.models.components.int8 import quantize_networks
+from anomalib_fsad.models.components.options import check_cache
 from anomalib_fsad.models.components.post_processor import SteadyPostProcessor
 from anomalib_fsad.models.components.pyramid import layout
+from anomalib_fsad.models.components.teacher_cache import CachePlace, remember, teacher_cache
 from anomalib_fsad.short_errors import ShortErrors
 
 logger = logging.getLogger(__name__)
 
 LIGHTNING_EPOCHS = 1000
 """What a trainer trains that was told no length."""
+
+CACHE_GIB = 4.0
+"""Of teachers' features, where nobody says otherwise."""
 
 BETAS = (0.5, 0.999)
 """Of Adam, in all three papers."""
@@ -62,6 +67,9 @@ class Detector(ShortErrors, LightningModule):
         backbone: the teacher, whose mean and deviation images are normalised by.
         image_size: height and width, or one number for both.
         lr: learning rate of Adam.
+        cache_teachers: where the teachers' features are kept: ``none``, ``ram`` or ``disk``.
+        cache_gib: how much of them.
+        cache_half: whether in half precision.
         max_epochs: epochs to train; ``None`` leaves it to the trainer, or to the recipe if that was told nothing.
         seed: of the initial weights and all that is drawn in training.
         normalize: whether images are normalised.
@@ -95,11 +103,15 @@ class Detector(ShortErrors, LightningModule):
         max_epochs: int | None,
         seed: int | None,
         normalize: bool = True,
+        cache_teachers: CachePlace = "none",
+        cache_gib: float = CACHE_GIB,
+        cache_half: bool = False,
         pre_processor: PreProcessor | bool = True,
         post_processor: PostProcessor | bool = True,
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
+        check_cache(cache_teachers, cache_gib)
         own = pre_processor_for(backbone, image_size, normalize=normalize)
         super().__init__(
             pre_processor=own if pre_processor is True else pre_processor,
@@ -110,6 +122,9 @@ class Detector(ShortErrors, LightningModule):
         self.lr = lr
         self.max_epochs = max_epochs
         self.seed = seed
+        self.cache_teachers = cache_teachers
+        self.cache_gib = cache_gib
+        self.cache_half = cache_half
         # anomalib's tiled ensemble asks an instance for a pre-processor of another size.
         self.configure_pre_processor = partial(_sized, backbone, image_size, normalize)  # type: ignore[method-assign]
         # The recipe decides then, and says so.
@@ -135,11 +150,29 @@ class Detector(ShortErrors, LightningModule):
 
         And leave the eval mode that an earlier evaluation or export put the model in, since Lightning does not.
         """
+        remember(self.model, None)  # a fit that failed may have left its own
         if stage == "fit":
             self.train()
             if self.seed is not None:
                 seed_everything(self.seed, workers=True, verbose=False)
             self._follow_recipe()
+
+    def on_fit_start(self) -> None:
+        """Let the teachers remember, if asked to: in training and in its validation, never where speed is measured."""
+        super().on_fit_start()
+        augmented = getattr(getattr(self.trainer, "datamodule", None), "train_augmentations", None)
+        if self.cache_teachers != "none" and augmented is not None:
+            logger.warning(
+                "cache_teachers=%s keeps what comes again, but the datamodule augments the training images: little "
+                "will. Pass cache_teachers=none, or leave out train_augmentations.",
+                self.cache_teachers,
+            )
+        remember(self.model, teacher_cache(self.cache_teachers, self.cache_gib, half=self.cache_half))
+
+    def on_fit_end(self) -> None:
+        """Let go of what was remembered."""
+        super().on_fit_end()
+        remember(self.model, None)
 
     def on_train_epoch_end(self) -> None:
         """Let what the next epoch shuffles hang on the seed and the step alone, as it does after a resume."""

@@ -17,6 +17,14 @@ def check_choice(option: str, value: str, choices: Sequence[str]) -> None:
         raise ValueError(msg)
 
 
+def check_cache(place: str, gib: float) -> None:
+    """Refuse a place where nothing can be kept, and no room."""
+    check_choice("cache_teachers", place, ("none", "ram", "disk"))
+    if gib <= 0:
+        msg = f"cache_gib={gib} must be more than 0; to keep nothing, pass cache_teachers=none."
+        raise ValueError(msg)
+
+
 def checked_size(image_size: int | Sequence[int]) -> tuple[int, int]:
     """``image_size`` as height and width, plain numbers that a checkpoint can hold.
 

@@ -18,6 +18,7 @@ from anomalib.models.components.backbone.resnet_decoder import DecoderBasicBlock
 from anomalib.models.image.reverse_distillation.components import get_bottleneck_layer
 from torch import Tensor, nn
 
+from anomalib_fsad.models.components.teacher_cache import Remembering
 from anomalib_fsad.models.components.weights import trained_weights, unavailable
 
 STRIDES = (4, 8, 16, 32)
@@ -115,7 +116,7 @@ def architecture(backbone: str) -> str:
     return backbone.split(".", maxsplit=1)[0]
 
 
-class Teacher(nn.Module):
+class Teacher(Remembering):
     """A timm network that never trains: frozen, in eval mode, without gradients.
 
     Args:
@@ -145,6 +146,8 @@ class Teacher(nn.Module):
         super().__init__()
         known = layout(backbone)
         self.mean, self.std = known.mean, known.std
+        self.levels = tuple(str(stride) for stride in strides)
+        self.kind = architecture(known.name)
         network: Any = _features_of(known, strides, pre_trained)
         self.network = network
         self.channels: list[int] = list(network.feature_info.channels())
@@ -161,7 +164,7 @@ class Teacher(nn.Module):
         del mode
         return super().train(mode=False)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def look(self, images: Tensor) -> list[Tensor]:
         """Feature maps of ``images`` (B x 3 x H x W), B x C x h x w each, shallow to deep, detached."""
         with torch.no_grad():
             maps = list(self.network(images))

@@ -5,7 +5,6 @@
 """
 
 import hashlib
-import os
 from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
@@ -16,7 +15,7 @@ import timm
 import torch
 from torch import Tensor
 
-from anomalib_fsad.files import replacing
+from anomalib_fsad.cache_folder import cache_folder, write_whole
 from anomalib_fsad.models.components.checkpoint import read_state_dict
 
 CLASSIFIER_PREFIXES = ("fc.", "classifier.", "head.", "_fc.")
@@ -217,10 +216,8 @@ def offer_to_timm() -> list[str]:
 def _renamed_copy(backbone: str, state: Mapping[str, Tensor]) -> Path:
     from safetensors.torch import save_file
 
-    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "anomalib_fsad" / "weights"
-    path = home / f"{backbone}-{PACKAGES[backbone].sha256[:16]}.safetensors"
+    path = cache_folder() / "weights" / f"{backbone}-{PACKAGES[backbone].sha256[:16]}.safetensors"
     if not path.is_file():
-        home.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as draft:
-            save_file({name: value.contiguous() for name, value in state.items()}, draft)
+        tensors = {name: value.contiguous() for name, value in state.items()}
+        write_whole(path, lambda draft: save_file(tensors, draft))
     return path

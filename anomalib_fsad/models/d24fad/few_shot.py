@@ -48,6 +48,7 @@ class FewShotDetector(Detector):
 
     def on_fit_start(self) -> None:
         """Find the support before any training, so that what is missing is said first."""
+        super().on_fit_start()
         self._find_support()
 
     def on_validation_start(self) -> None:
@@ -74,6 +75,7 @@ class FewShotDetector(Detector):
         """Leave a support behind that fits the trained weights."""
         self.model.encode_support()
         self._set_threshold()
+        super().on_fit_end()
 
     @property
     def shots(self) -> int:

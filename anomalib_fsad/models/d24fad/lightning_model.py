@@ -14,9 +14,9 @@ from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 
-from anomalib_fsad.models.components import ImageScore, Recipe, check_choice, checked_size, seeded
+from anomalib_fsad.models.components import CachePlace, ImageScore, Recipe, check_choice, checked_size, seeded
 from anomalib_fsad.models.components.anomaly_map import TOP_SHARES
-from anomalib_fsad.models.components.detector import pre_processor_for
+from anomalib_fsad.models.components.detector import CACHE_GIB, pre_processor_for
 from anomalib_fsad.models.components.pyramid import RESNETS, architecture
 from anomalib_fsad.models.d24fad.few_shot import FewShotDetector
 from anomalib_fsad.models.d24fad.loss import D24FADLoss
@@ -65,6 +65,10 @@ class D24FAD(FewShotDetector, AnomalibModule):
         target_fpr: the share of normal images of the new task that may exceed the threshold of ``support``.
         lr: learning rate of Adam.
         image_size: height and width, or one number for both; multiples of 32.
+        cache_teachers: keep what the teachers say of an image: ``ram`` from epoch to epoch, ``disk`` from run to run
+            and for all models that show the same pixels to the same teacher. Augmented images do not come again.
+        cache_gib: the most to keep: in each process's memory, or in the folder.
+        cache_half: keep it in half precision.
         max_epochs: epochs to train; ``None`` leaves it to the trainer, and to the paper's 70 if that was told nothing.
         seed: of weights, training and drawn supports.
         pre_processor: anomalib's; by default resizing, and what ``normalize`` says.
@@ -105,6 +109,9 @@ class D24FAD(FewShotDetector, AnomalibModule):
         target_fpr: float = 0.05,
         lr: float = 1e-4,
         image_size: int | Sequence[int] = 128,
+        cache_teachers: CachePlace = "none",
+        cache_gib: float = CACHE_GIB,
+        cache_half: bool = False,
         max_epochs: int | None = None,
         seed: int | None = 111,
         pre_processor: PreProcessor | bool = True,
@@ -128,6 +135,9 @@ class D24FAD(FewShotDetector, AnomalibModule):
             backbone=backbone,
             image_size=image_size,
             lr=lr,
+            cache_teachers=cache_teachers,
+            cache_gib=cache_gib,
+            cache_half=cache_half,
             max_epochs=max_epochs,
             seed=seed,
             normalize=architecture(backbone) not in RESNETS if normalize is None else normalize,

@@ -13,10 +13,19 @@ from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
-from anomalib_fsad.models.components import STRIDE, Detector, Recipe, check_choice, check_images, checked_size, seeded
+from anomalib_fsad.models.components import (
+    STRIDE,
+    CachePlace,
+    Detector,
+    Recipe,
+    check_choice,
+    check_images,
+    checked_size,
+    seeded,
+)
+from anomalib_fsad.models.components.detector import CACHE_GIB
 from anomalib_fsad.models.pdd.loss import Objective, PDDLoss
 from anomalib_fsad.models.pdd.options import check_similarity, renamed
-from anomalib_fsad.models.pdd.teacher_cache import CachePlace, Features, TeacherCache
 from anomalib_fsad.models.pdd.teachers import PreTrained, checked_names, plain_weights
 from anomalib_fsad.models.pdd.torch_model import Distilled, PDDModel
 
@@ -46,9 +55,10 @@ class PDD(Detector, AnomalibModule):
         deep_similarity: how alike they must be deeper, the paper's tau_high; the same.
         lr: learning rate of Adam, annealed.
         image_size: images are resized to it; multiples of 32.
-        cache_teachers: keep the teachers' features of the training images from epoch to epoch, in ``ram`` or on
-            ``disk``: about 9 MB for each image of 256 pixels. For training without augmentation.
-        cache_gib: the most to keep, in each process.
+        cache_teachers: keep what the teachers say of an image: ``ram`` from epoch to epoch, ``disk`` from run to run
+            and for all models that show the same pixels to the same teacher. Augmented images do not come again.
+        cache_gib: the most to keep: in each process's memory, or in the folder.
+        cache_half: keep it in half precision.
         max_epochs: epochs to train; ``None`` leaves it to the trainer, and to the paper's 100 if that was told nothing.
         seed: of the initial weights and the order of the data; ``None`` takes what the process has.
         pre_processor: anomalib's; your own must normalise by the first teacher's mean and deviation.
@@ -89,7 +99,8 @@ class PDD(Detector, AnomalibModule):
         lr: float = 2e-3,
         image_size: int | Sequence[int] = 256,
         cache_teachers: CachePlace = "none",
-        cache_gib: float = 4.0,
+        cache_gib: float = CACHE_GIB,
+        cache_half: bool = False,
         max_epochs: int | None = None,
         seed: int | None = 111,
         pre_processor: PreProcessor | bool = True,
@@ -108,7 +119,6 @@ class PDD(Detector, AnomalibModule):
         pre_trained = plain_weights(names, pre_trained)
         image_size = checked_size(image_size)
         check_choice("objective", objective, ("paper", "released"))
-        check_choice("cache_teachers", cache_teachers, ("none", "ram", "disk"))
         shallow_similarity = check_similarity("shallow_similarity", shallow_similarity, "tau_low", tau_low)
         deep_similarity = check_similarity("deep_similarity", deep_similarity, "tau_high", tau_high)
         tau_low = tau_high = None
@@ -116,6 +126,9 @@ class PDD(Detector, AnomalibModule):
             backbone=backbone,
             image_size=image_size,
             lr=lr,
+            cache_teachers=cache_teachers,
+            cache_gib=cache_gib,
+            cache_half=cache_half,
             max_epochs=max_epochs,
             seed=seed,
             pre_processor=pre_processor,
@@ -123,36 +136,14 @@ class PDD(Detector, AnomalibModule):
             evaluator=evaluator,
             visualizer=visualizer,
         )
-        self.cache_teachers = cache_teachers
-        self.cache_gib = cache_gib
-        self.cache: TeacherCache | None = None
         with seeded(seed):
             self.model = PDDModel(names, pre_trained, share_students=share_students, priors=priors)
         weights = (kr_weight, mse_weight, cosine_weight, div_weight)
         self.loss = PDDLoss(objective, *weights, shallow_similarity, deep_similarity)
 
-    def on_fit_start(self) -> None:
-        """Make room for the teachers' features."""
-        if self.cache_teachers == "none":
-            return
-        # Not the dataset's own, among which is the model's resize.
-        if getattr(getattr(self.trainer, "datamodule", None), "train_augmentations", None) is not None:
-            msg = (
-                f"cache_teachers={self.cache_teachers} needs the same images in every epoch, but the datamodule "
-                "augments them: pass cache_teachers=none, or leave out train_augmentations."
-            )
-            raise ValueError(msg)
-        self.cache = TeacherCache(self.cache_teachers, self.cache_gib)
-
-    def on_fit_end(self) -> None:
-        """Let go of them."""
-        self.cache = None
-
     def distil(self, batch: Batch) -> Distilled:
         """The manifold of the batch, and both students' imitations."""
-        return self.model.distil(self._features(batch.image))
-
-    def _features(self, images: torch.Tensor) -> Features:
+        images = batch.image
         check_images(images, "PDD")
         if len(images) == 1 and images.shape[-2:].numel() == STRIDE**2:
             msg = (
@@ -160,7 +151,7 @@ class PDD(Detector, AnomalibModule):
                 "raise train_batch_size, drop the last batch, or raise image_size."
             )
             raise ValueError(msg)
-        return self.model.teachers(images) if self.cache is None else self.cache.features(images, self.model.teachers)
+        return self.model.distil(self.model.teachers(images))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam over fusion and students, annealed from epoch to epoch."""

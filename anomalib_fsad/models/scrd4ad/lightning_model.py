@@ -13,7 +13,8 @@ from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from torch import Tensor
 
-from anomalib_fsad.models.components import Detector, ImageScore, Recipe, check_choice, checked_size, seeded
+from anomalib_fsad.models.components import CachePlace, Detector, ImageScore, Recipe, check_choice, checked_size, seeded
+from anomalib_fsad.models.components.detector import CACHE_GIB
 from anomalib_fsad.models.scrd4ad.loss import ContrastiveDistillationLoss
 from anomalib_fsad.models.scrd4ad.spoil import REFERENCE_SIZE, grey_level, noise_patches
 from anomalib_fsad.models.scrd4ad.torch_model import Distillation, ScaleWeighting, SCRD4ADModel
@@ -35,6 +36,10 @@ class SCRD4AD(Detector, AnomalibModule):
         image_score: the map's ``mean`` or ``max``.
         lr: learning rate of Adam.
         image_size: images are resized to it; multiples of 32.
+        cache_teachers: keep what the teachers say of an image: ``ram`` from epoch to epoch, ``disk`` from run to run
+            and for all models that show the same pixels to the same teacher. Augmented images do not come again.
+        cache_gib: the most to keep: in each process's memory, or in the folder.
+        cache_half: keep it in half precision.
         max_epochs: epochs to train; ``None`` leaves it to the trainer, and to the paper's 40,000 steps if that was told
             nothing.
         seed: of the initial weights, the order of the data and the noise; ``None`` takes what the process has.
@@ -66,6 +71,9 @@ class SCRD4AD(Detector, AnomalibModule):
         image_score: ImageScore = "mean",
         lr: float = 1e-3,
         image_size: int | tuple[int, int] = 256,
+        cache_teachers: CachePlace = "none",
+        cache_gib: float = CACHE_GIB,
+        cache_half: bool = False,
         max_epochs: int | None = None,
         seed: int | None = 111,
         pre_processor: PreProcessor | bool = True,
@@ -82,6 +90,9 @@ class SCRD4AD(Detector, AnomalibModule):
             backbone=backbone,
             image_size=image_size,
             lr=lr,
+            cache_teachers=cache_teachers,
+            cache_gib=cache_gib,
+            cache_half=cache_half,
             max_epochs=max_epochs,
             seed=seed,
             pre_processor=pre_processor,

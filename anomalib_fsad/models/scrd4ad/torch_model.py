@@ -82,7 +82,8 @@ class SCRD4ADModel(nn.Module):
                 raise ValueError(msg)
             _check_trainable(images)
             clean, student, log_weights = self.distil(images)
-            return Distillation(clean, self.teacher(noisy), student, log_weights)
+            # No noise comes twice: not worth remembering.
+            return Distillation(clean, self.teacher.look(noisy), student, log_weights)
         with torch.no_grad():
             check_images(images, "SCRD4AD")
             anomaly_map = gaussian_blur(self.raw_map(images), self.sigma)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from anomalib_fsad.models.components import Remembering
 from anomalib_fsad.models.vmamba.scan_export import onnx_translations
 from anomalib_fsad.models.vmamba.ss2d import SS2D
 
@@ -83,7 +84,7 @@ class Stage(nn.Module):
         return self.downsample(self.blocks(x))
 
 
-class VMamba(nn.Module):
+class VMamba(Remembering):
     """The outputs of the four stages, each behind its patch merging; inference only.
 
     Parameters are named as in the released checkpoints. For pre-trained weights see ``weights.load_vmamba``.
@@ -106,6 +107,8 @@ class VMamba(nn.Module):
         depths, width = VARIANTS[variant].depths, VARIANTS[variant].width
         widths = [width << stage for stage in range(len(depths))]
         self.channels = [*widths[1:], widths[-1]]
+        self.levels = tuple(f"z{stage}" for stage in range(1, len(depths) + 1))
+        self.kind = variant
         self.patch_embed = nn.Sequential(
             nn.Conv2d(3, width, kernel_size=PATCH, stride=PATCH), ToChannelsLast(), nn.LayerNorm(width)
         )
@@ -116,7 +119,7 @@ class VMamba(nn.Module):
     onnx_translations = staticmethod(onnx_translations)
 
     @torch.no_grad()
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def look(self, images: Tensor) -> list[Tensor]:
         """B 3 H W, H and W multiples of 4 -> z1..z4, B C_i H_i W_i."""
         if images.shape[-2] % PATCH or images.shape[-1] % PATCH:
             size = tuple(images.shape[-2:])

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fused scan of ``scan_native.cpp`` for a CPU: built in a second or two by the C++ compiler at hand, if asked for.
 
-``ANOMALIB_FSAD_NATIVE_SCAN=1`` asks. The library is kept in ``~/.cache/anomalib_fsad`` (``XDG_CACHE_HOME``), one for
-each source, compiler and instruction set; it is written beside its place and renamed, so that any number of processes
-may build at once. Whatever fails is said in one line, and the scan runs in torch as it does without the variable.
+``ANOMALIB_FSAD_NATIVE_SCAN=1`` asks. The library is kept in the package's cache folder, one for each source, compiler
+and instruction set; it is written beside its place and renamed, so that any number of processes may build at once.
+Whatever fails is said in one line, and the scan runs in torch as it does without the variable.
 """
 
 import ctypes
@@ -11,7 +11,6 @@ import logging
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
@@ -20,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from anomalib_fsad.cache_folder import cache_folder, write_whole
 from anomalib_fsad.models.vmamba.walks import Walks
 
 ASKED = "ANOMALIB_FSAD_NATIVE_SCAN"
@@ -106,14 +106,9 @@ def built_library() -> Path:
     version = _run(compiler, "--version")
     flags = (*FLAGS, *INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), ()))
     digest = sha256("\n".join([SOURCE.read_text(), compiler, version, *flags]).encode()).hexdigest()[:16]
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "anomalib_fsad"
-    library = folder / f"scan-{digest}.so"
+    library = cache_folder() / f"scan-{digest}.so"
     if not library.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as own:
-            unfinished = Path(own) / library.name
-            _run(compiler, *flags, "-o", str(unfinished), str(SOURCE))
-            unfinished.replace(library)
+        write_whole(library, lambda draft: _run(compiler, *flags, "-o", str(draft), str(SOURCE)))
     return library
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.transforms.v2 import Resize
 
 from anomalib_fsad.data import cache, unreadable
-from anomalib_fsad.data.cache import GIB, CacheMode, ImageStore, default_cache_folder
+from anomalib_fsad.data.cache import GIB, CacheMode, ImageStore
 from anomalib_fsad.images.decoding import ImageReadError, read_rgb
 
 
@@ -188,11 +188,6 @@ def test_a_viewer_gets_a_copy_of_what_it_cannot_open(tmp_path: Path, paths: list
         assert image.mode == "RGB"
         assert (np.asarray(image)[..., 0] == np.rint(values / 4000 * 255)).all()
     assert len(torch.unique(kept.read(str(deep)))) == 900  # scores come from all of it
-
-
-def test_cache_folder_follows_the_desktop_standard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_cache_folder() == tmp_path / "anomalib_fsad"
 
 
 def test_long_work_shows_progress(

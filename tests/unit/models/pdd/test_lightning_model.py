@@ -8,16 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from anomalib.data import Folder, ImageBatch
+from anomalib.data import ImageBatch
 from lightning.pytorch import LightningModule, Trainer
 from omegaconf import OmegaConf
 from torch.utils.data import DataLoader
-from torchvision.transforms.v2 import RandomHorizontalFlip
 
 from anomalib_fsad import PDD
 from anomalib_fsad.models.components import WeightsUnavailableError
 from anomalib_fsad.models.pdd.teachers import plain_weights
-from tests.conftest import toy_folder
 from tests.unit.models.pdd.conftest import SLIM, TINY
 
 BARE: dict[str, Any] = {**SLIM, "post_processor": False, "evaluator": False, "visualizer": False}
@@ -130,40 +128,6 @@ def test_the_parts_of_the_loss_are_logged(tmp_path: Path) -> None:
     metrics = fit(PDD(**BARE), tmp_path).callback_metrics
     assert {"train_loss", "train_kr", "train_mse", "train_cosine", "train_div"} <= set(metrics)
     assert all(torch.isfinite(value) for value in metrics.values())
-
-
-@pytest.mark.parametrize("place", ["ram", "disk"])
-def test_a_cache_changes_nothing_but_the_work(place: str, tmp_path: Path) -> None:
-    plain, cached = PDD(**BARE), PDD(**BARE, cache_teachers=place)
-    shown = []
-    cached.model.teachers.register_forward_pre_hook(lambda _module, inputs: shown.append(len(inputs[0])))
-    for model in (plain, cached):
-        fit(model, tmp_path, max_epochs=3)
-    assert sum(shown) == 4
-    for a, b in zip(plain.state_dict().values(), cached.state_dict().values(), strict=True):
-        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
-    assert cached.cache is None
-
-
-def test_augmented_images_are_not_cached(toy_root: Path, tmp_path: Path) -> None:
-    data = Folder(
-        name="toy",
-        root=toy_root,
-        normal_dir="train/good",
-        abnormal_dir="test/bad",
-        train_augmentations=RandomHorizontalFlip(),
-        num_workers=0,
-    )
-    with pytest.raises(ValueError, match=r"cache_teachers=ram.*train_augmentations"):
-        fit(PDD(**BARE, cache_teachers="ram"), tmp_path, data=data)
-
-
-def test_a_cache_on_a_datamodule(toy_root: Path, tmp_path: Path) -> None:
-    model = PDD(**BARE, cache_teachers="ram")
-    shown = []
-    model.model.teachers.register_forward_pre_hook(lambda _module, inputs: shown.append(len(inputs[0])))
-    fit(model, tmp_path, data=toy_folder(toy_root), max_epochs=2, callbacks=[model.pre_processor])
-    assert sum(shown) == 5
 
 
 def test_a_single_smallest_image_is_refused_in_words(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_loss_and_entropy_are_logged(tmp_path: Path) -> None:
 def test_training_on_a_pre_processor_that_does_not_normalise(tmp_path: Path) -> None:
     seen: list[Tensor] = []
     model = SCRD4AD(**BARE, pre_processor=PreProcessor(Resize((64, 64))))
-    model.model.teacher.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].clone()))
+    model.model.teacher.network.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].clone()))
     fit(model, tmp_path, limit_train_batches=1)
     clean, noisy = seen
     assert 0 <= clean.min() <= clean.max() <= 1
