@@ -5,7 +5,7 @@
 # make test-slow    the slow ones: golden figures, full-size networks, tutorials
 # make test-pythons the quick tests on each supported Python that uv finds, each in an environment of its own
 # make lint         ruff and mypy;   make format  lets ruff mend what it can
-# make build        sdist and wheel in dist/, checked by twine and tried in an empty environment
+# make build        sdist and wheel, and the wheel without torch, in dist/; checked by twine and tried in empty environments
 # make docs         the documentation site in site/;   make tutorials  executes and renders docs/tutorials first
 # make clean        remove what the others made
 #
@@ -59,6 +59,7 @@ format: $(INSTALLED)
 build: $(INSTALLED)
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m build --no-isolation --wheel --outdir dist anomalib_fsad/deploy/distribution
 	$(BIN)/twine check --strict dist/*
 	DIST=dist $(BIN)/python -m pytest tests/integration/test_build.py
 

@@ -10,13 +10,18 @@ Example:
     True
 """
 
+from contextlib import suppress
+
 from anomalib_fsad import registry
 from anomalib_fsad.lazy import lazy_names
-from anomalib_fsad.plugin import activate
 
 __version__ = "0.2.0"
 __all__ = sorted(registry.homes())  # noqa: PLE0605 - a list of names, made of the registry's
 
 __getattr__, __dir__ = lazy_names(__name__, registry.homes)
 
-activate()
+# The distribution without torch holds no models, and no plug-in.
+with suppress(ModuleNotFoundError):
+    from anomalib_fsad.plugin import activate
+
+    activate()

@@ -8,15 +8,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 from anomalib_fsad import __version__
 
 VERBS = {
     "demo": "D24FAD beside PatchCore and PaDiM on drawn organs, in a few minutes",
     "data": "what a folder of data sets is read as, and what would be wrong with it",
-    "export": "D24FAD checkpoint -> bundle (needs torch and anomalib)",
+    "export": "checkpoint -> bundle (needs torch and anomalib)",
     "enroll": "bundle or checkpoint + normal images -> enrolment of an organ (.npz or .ckpt)",
     "predict": "bundle + enrolment + images -> csv and heat maps",
+    "verify": "how far a bundle is from its checkpoint on this machine (needs torch and anomalib)",
     "convert": "authors' checkpoint -> anomalib checkpoint (needs anomalib)",
     "weights": "which teachers have trained weights on this machine",
     "compare": "models, ours and anomalib's, side by side: table and page (needs anomalib)",
@@ -24,25 +26,53 @@ VERBS = {
 }
 
 
+HEAVY = frozenset({"anomalib", "lightning", "torch"})
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; the exit status is 0, 1 where results need attention, 2 for an error, or 130 for Ctrl-C."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    options = parser(given[0] if given else None).parse_args(given)
     try:
+        options = parser(given[0] if given else None).parse_args(given)
+        tell_overlap()
         return int(options.run(options))
     # What a user can mend comes as one line; anything else is a fault of ours and keeps its traceback.
     except (ValueError, OSError, ImportError) as error:
         from anomalib_fsad.commands.common import FAILED, say
-        from anomalib_fsad.deploy.bundle import BundleError
 
-        kind = "broken file" if isinstance(error, BundleError) else "error"
-        say(f"anomalib-fsad {options.verb}: {kind}: {error}", style="red")
+        say(f"anomalib-fsad {given[0]}: {in_words(error)}", style="red")
         return FAILED
     except KeyboardInterrupt:
         from anomalib_fsad.commands.common import INTERRUPTED, say
 
-        say(f"anomalib-fsad {options.verb}: interrupted")
+        say(f"anomalib-fsad {given[0]}: interrupted")
         return INTERRUPTED
+
+
+def in_words(error: Exception) -> str:
+    """What to say of an error that a user can mend."""
+    from anomalib_fsad.deploy.bundle import BundleError
+
+    missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if missing == "anomalib_fsad" or missing in HEAVY:
+        return (
+            f"this needs torch and anomalib ({error}). Where anomalib-fsad-runtime is installed, pip uninstall it and "
+            "pip install anomalib-fsad."
+        )
+    return f"{'broken file' if isinstance(error, BundleError) else 'error'}: {error}"
+
+
+def tell_overlap() -> None:
+    """Say so where anomalib-fsad and anomalib-fsad-runtime are both installed: the files of one are the other's too."""
+    here = Path(__file__).parent
+    if (here / "plugin.py").exists() and any(here.parent.glob("anomalib_fsad_runtime-*.dist-info")):
+        from anomalib_fsad.commands.common import say
+
+        say(
+            "warning: anomalib-fsad-runtime is installed beside anomalib-fsad, which holds all of it. To have one: pip "
+            "uninstall anomalib-fsad-runtime, then pip install --force-reinstall --no-deps anomalib-fsad.",
+            style="yellow",
+        )
 
 
 def parser(verb: str | None = None) -> argparse.ArgumentParser:

@@ -22,7 +22,14 @@ def lazy_names(
         if home is None:
             msg = f"module {package!r} has no attribute {name!r}"
             raise AttributeError(msg)
-        value = getattr(import_module(home), name)
+        try:
+            module = import_module(home)
+        except ModuleNotFoundError as error:
+            if not f"{home}.".startswith(f"{error.name}."):
+                raise
+            msg = f"{package}.{name} is not part of anomalib-fsad-runtime: pip install anomalib-fsad instead of it"
+            raise ImportError(msg) from error
+        value = getattr(module, name)
         setattr(sys.modules[package], name, value)
         return value
 

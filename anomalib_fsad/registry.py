@@ -22,9 +22,15 @@ DATA: dict[str, str] = {
 """Name of a datamodule or a dataset -> the module that it is imported from."""
 
 
+TOOLS: dict[str, str] = {
+    "ReportVisualizer": "anomalib_fsad.report.visualizer",
+}
+"""What else is public."""
+
+
 def homes() -> dict[str, str]:
     """Every public name and its module."""
-    return {**MODELS, **DATA}
+    return {**MODELS, **DATA, **TOOLS}
 
 
 def load(name: str) -> Any:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A D24FAD checkpoint -> a bundle for boxes without torch."""
+"""A checkpoint -> a bundle for boxes without torch."""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,7 @@ from anomalib_fsad.commands.common import OK, messages
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The options."""
-    command.add_argument("checkpoint", type=Path)
+    command.add_argument("checkpoint", type=Path, help="of D24FAD, SCRD4AD or PDD")
     command.add_argument("bundle", type=Path, help="folder to write")
     command.add_argument("--format", choices=("openvino", "onnx", "both"), default="both")
 
@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> int:
     from anomalib_fsad.deploy.exporting import export
 
     formats = tuple(SUFFIXES) if options.format == "both" else (options.format,)
-    with messages.status("Exporting the encoder and the scorer"):
+    with messages.status("Exporting"):
         bundle = export(options.checkpoint, options.bundle, formats)
     messages.print(f"Wrote {bundle.folder} (digest {bundle.digest}).", markup=False, soft_wrap=True)
     return OK

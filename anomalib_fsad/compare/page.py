@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A page of results: paragraphs, tables and pictures, as markdown or as one self-contained HTML file."""
 
-import base64
 import html
 import math
 import os
@@ -10,13 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from anomalib_fsad.html_page import data_uri, foot, head
+
 if TYPE_CHECKING:
     import pandas as pd
 
 NONE = "-"
-STYLE = """body{font:15px/1.5 sans-serif;max-width:70em;margin:2em auto;padding:0 1em;color:#222}
-table{border-collapse:collapse;margin:1em 0}td,th{padding:.25em .7em;border-bottom:1px solid #ddd;text-align:right}
-td:first-child,th:first-child{text-align:left}img{max-width:100%}code{background:#f2f2f2}"""
+STYLE = """body { max-width: 70em; margin: 2em auto; padding: 0 1em; }
+table { margin: 1em 0; }
+td, th { text-align: right; }
+td:first-child, th:first-child { text-align: left; }
+img { max-width: 100%; background: #fff; }
+"""
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -137,14 +141,13 @@ def html_page(title: str, blocks: Sequence[Block]) -> str:
         >>> "<td>60.2</td>" in html_page("Results", [Table(["model", "AUROC"], [["Padim", "60.2"]])])
         True
     """
-    head = f"<meta charset='utf-8'><title>{html.escape(title)}</title><style>{STYLE}</style>"
     body = "\n".join(block.html() for block in blocks)
-    return f"<!doctype html><html lang='en'><head>{head}</head><body>\n{body}\n</body></html>\n"
+    return f"{head(title, STYLE)}{body}\n{foot()}"
 
 
 def _figure(content: bytes, words: str) -> str:
     words = html.escape(words)
-    image = f'<img alt="{words}" src="data:image/png;base64,{base64.b64encode(content).decode()}">'
+    image = f'<img alt="{words}" src="{data_uri(content, "image/png")}">'
     return f"<figure>{image}<figcaption>{words}</figcaption></figure>"
 
 

@@ -23,13 +23,14 @@ from anomalib_fsad.data.readers.discover import read_root, read_sets
 from anomalib_fsad.data.splits import MissingMasks, Protocol
 from anomalib_fsad.data.synthetic import with_synthetic_anomalies
 from anomalib_fsad.images.decoding import parse_intensity
+from anomalib_fsad.short_errors import ShortErrors
 
 logger = logging.getLogger(__name__)
 
 Validation = Literal["held_out", "same_as_test"]
 
 
-class MedicalFewShot(AnomalibDataModule):
+class MedicalFewShot(ShortErrors, AnomalibDataModule):
     """Medical images under one of three protocols.
 
     - ``episodic``: train on the normal images of all *other* categories, each with K normal images of its own category

@@ -11,9 +11,10 @@ from torchvision.tv_tensors import Image
 from anomalib_fsad.data.cache import ImageStore, OnError
 from anomalib_fsad.images.decoding import parse_intensity
 from anomalib_fsad.images.listing import images_in
+from anomalib_fsad.short_errors import ShortErrors
 
 
-class MedicalFolder(Dataset[ImageItem]):
+class MedicalFolder(ShortErrors, Dataset[ImageItem]):
     """Images without labels, 8 or 16 bits, float TIFF or DICOM, for ``anomalib predict`` and ``Engine.predict``.
 
     ``anomalib predict --data FOLDER`` reads images as anomalib does, which cuts deep ones off at 255 and finds no

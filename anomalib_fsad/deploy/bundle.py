@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The format of an exported D24FAD: a folder with two graphs, in one runtime's files or both, and one json.
+"""The format of an exported model: a folder with one to three graphs, in one runtime's files or both, and one json.
 
     bundle.json                 what the graphs are, and the size and SHA-256 of each file
-    encoder.xml + encoder.bin   OpenVINO: image -> student maps
-    scorer.xml + scorer.bin     OpenVINO: query maps, support maps -> map, score, reference weights
-    encoder.onnx, scorer.onnx   the same for onnxruntime
+    encoder.xml + encoder.bin   OpenVINO: image -> the maps that are compared
+    scorer.xml + scorer.bin     OpenVINO: maps of images, the support -> map, score, and what was compared with
+    views.xml + views.bin       OpenVINO: image -> its views, where each support is seen from several sides
+    detector.xml + .bin         OpenVINO: image -> map, score: the one graph of a model without a support
+    encoder.onnx, ...           the same for onnxruntime
 
 Files are read whole, compared with the json, and only then handed to a runtime: what was checked is what runs.
 Nothing is ever unpickled. The hashes tell damage and mix-ups; against somebody who rewrites the json as well, keep the
@@ -14,7 +16,7 @@ bundle's ``digest`` elsewhere and pass it as ``expected_digest``.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -22,11 +24,15 @@ from typing import Any, Literal, NamedTuple
 Backend = Literal["openvino", "onnx"]
 
 FORMAT = "anomalib-fsad-bundle"
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)
+"""Version 1 had no ``bank``: it held nothing but D24FAD with ``matching=aligned``."""
+
 METADATA_FILE = "bundle.json"
 MAX_METADATA_BYTES = 1 << 20
 
-GRAPHS = ("encoder", "scorer")
+PAIR = ("encoder", "scorer")
+GRAPHS = (*PAIR, "views", "detector")
 SUFFIXES: dict[Backend, tuple[str, ...]] = {"openvino": (".xml", ".bin"), "onnx": (".onnx",)}
 KNOWN_FILES = frozenset(graph + suffix for graph in GRAPHS for suffixes in SUFFIXES.values() for suffix in suffixes)
 
@@ -42,6 +48,20 @@ class FileRecord(NamedTuple):
     sha256: str
 
 
+class BankRecipe(NamedTuple):
+    """How the patches of a support are kept, with ``matching=nearest``.
+
+    Attributes:
+        maximum: patches of each level.
+        views: sides that each support is seen from.
+        calibrated: whether a distance of 1 is what the supports have among one another, at each level.
+    """
+
+    maximum: int
+    views: int
+    calibrated: bool
+
+
 @dataclass(frozen=True)
 class Metadata:
     """The json, checked.
@@ -50,7 +70,7 @@ class Metadata:
         model: class name of the exported model.
         backbone: its teacher.
         image_size: height and width that the encoder resizes to; also the map's.
-        map_shapes: channels, height and width of the student's map of each scale.
+        map_shapes: channels, height and width of the maps of each level; none where nothing is compared with.
         normalization: ``mean`` and ``std`` applied after resizing, or ``None``.
         image_score: ``max`` or ``mean``.
         normalized: whether scores and maps are normalised to [0, 1] by the checkpoint's statistics.
@@ -58,6 +78,7 @@ class Metadata:
         post_processing: the thresholds, ranges and switches inside the scorer; ``None`` where there is none.
         software: versions the bundle was made with.
         files: size and hash of each file.
+        bank: how patches are kept; ``None`` where images are compared place by place, or not at all.
     """
 
     model: str
@@ -71,6 +92,19 @@ class Metadata:
     post_processing: dict[str, float | bool | None]
     software: dict[str, str]
     files: dict[str, FileRecord]
+    bank: BankRecipe | None = None
+
+    @property
+    def few_shot(self) -> bool:
+        """Whether images are compared with those of an enrolment."""
+        return bool(self.map_shapes)
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """What it consists of."""
+        if not self.few_shot:
+            return ("detector",)
+        return (*PAIR, "views") if self.bank is not None and self.bank.views > 1 else PAIR
 
     def threshold(self, of: Literal["image", "pixel"]) -> float | None:
         """The checkpoint's threshold on raw scores or raw maps, its sensitivity included; ``None`` without labels."""
@@ -103,7 +137,8 @@ class Bundle:
     @property
     def backends(self) -> tuple[Backend, ...]:
         """The runtimes it has files for."""
-        return tuple(b for b in SUFFIXES if all(name in self.metadata.files for name in graph_files(b)))
+        graphs = self.metadata.graphs
+        return tuple(b for b in SUFFIXES if all(name in self.metadata.files for name in graph_files(b, graphs)))
 
     def read(self, name: str) -> bytes:
         """The content of a file, once its size and hash are found right."""
@@ -128,14 +163,14 @@ class Bundle:
         return content
 
 
-def graph_files(backend: Backend) -> list[str]:
-    """The file names of both graphs.
+def graph_files(backend: Backend, graphs: Sequence[str] = PAIR) -> list[str]:
+    """The file names of graphs.
 
     Example:
         >>> graph_files("onnx")
         ['encoder.onnx', 'scorer.onnx']
     """
-    return [graph + suffix for graph in GRAPHS for suffix in SUFFIXES[backend]]
+    return [graph + suffix for graph in graphs for suffix in SUFFIXES[backend]]
 
 
 def record_file(path: Path) -> FileRecord:
@@ -148,6 +183,7 @@ def write_metadata(folder: Path, metadata: Metadata) -> Bundle:
     """Write the json, last of all files, so that an interrupted export is no bundle."""
     content = asdict(metadata)
     content["files"] = {name: record._asdict() for name, record in metadata.files.items()}
+    content["bank"] = None if metadata.bank is None else metadata.bank._asdict()
     document = {"format": FORMAT, "version": VERSION, **content}
     document["digest"] = digest_of(document)
     write_atomically(folder / METADATA_FILE, (json.dumps(document, indent=2, allow_nan=False) + "\n").encode())
@@ -179,7 +215,7 @@ def load_bundle(folder: str | Path, expected_digest: str | None = None) -> Bundl
             raise
         msg = f"{str(path)!r} is damaged or truncated ({error}): copy the bundle again."
         raise BundleError(msg) from error
-    check_header(document, FORMAT, VERSION, path)
+    check_header(document, FORMAT, READABLE, path)
     digest = document.pop("digest", None)
     if digest != digest_of(document):
         msg = f"{str(path)!r} was changed after the export (its digest differs): export or copy the bundle again."
@@ -195,15 +231,15 @@ def load_bundle(folder: str | Path, expected_digest: str | None = None) -> Bundl
     return Bundle(folder, metadata, digest)
 
 
-def check_header(document: Any, name: str, version: int, path: Path) -> None:
+def check_header(document: Any, name: str, versions: Sequence[int], path: Path) -> None:
     """Refuse another kind of file or another version of it."""
     if not isinstance(document, dict) or document.get("format") != name:
         msg = f"{str(path)!r} is no {name}."
         raise BundleError(msg)
-    if document.get("version") != version:
+    if document.get("version") not in versions:
         msg = (
             f"{str(path)!r} has version {document.get('version')!r} of {name}; this anomalib-fsad reads version "
-            f"{version}. Install the anomalib-fsad it was made with, or make it again."
+            f"{' and '.join(map(str, versions))}. Install the anomalib-fsad it was made with, or make it again."
         )
         raise BundleError(msg)
 
@@ -224,7 +260,8 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _metadata(document: Mapping[str, Any]) -> Metadata:
-    values = {field.name: document[field.name] for field in fields(Metadata)}
+    values = {field.name: document[field.name] for field in fields(Metadata) if field.name != "bank"}
+    values["bank"] = _bank(document.get("bank"))
     values["image_size"] = _sizes(values["image_size"], 2)
     values["map_shapes"] = tuple(_sizes(shape, 3) for shape in values["map_shapes"])
     for name in ("model", "backbone", "image_score"):
@@ -235,13 +272,22 @@ def _metadata(document: Mapping[str, Any]) -> Metadata:
         _expect(name, values[name], dict)
     # Names out of a fixed set: no path can lead out of the folder.
     unknown = sorted(set(values["files"]) - KNOWN_FILES)
-    if unknown or not values["map_shapes"]:
-        msg = f"unknown files {unknown}" if unknown else "no map_shapes"
+    if unknown:
+        msg = f"unknown files {unknown}"
         raise ValueError(msg)
     values["files"] = {
         name: FileRecord(int(record["bytes"]), str(record["sha256"])) for name, record in values["files"].items()
     }
     return Metadata(**values)
+
+
+def _bank(value: Any) -> BankRecipe | None:
+    if value is None:
+        return None
+    recipe = BankRecipe(**value)
+    _sizes([recipe.maximum, recipe.views], 2)
+    _expect("calibrated", recipe.calibrated, bool)
+    return recipe
 
 
 def _sizes(value: Any, count: int) -> Any:

@@ -2,13 +2,14 @@
 """What is known of an organ: the student's maps of K normal images, how they score one another, and a threshold.
 
 On disk a ``.npz`` of plain arrays, without pickle: the maps, what leave-one-out says of each image, and a json with
-the digest of the bundle that made them. It holds no pixels; the names of the support images are in it.
+the digest of the bundle that made them. The names of the support images are in it and, for reports, small pictures of
+them; ``pictures=False`` of ``FewShotInferencer.enroll`` leaves these out.
 """
 
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -18,12 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomalib_fsad.deploy.bundle import BundleError, check_header, digest_of, write_atomically
+from anomalib_fsad.deploy.network import Maps
+from anomalib_fsad.deploy.patches import Bank, bank_from_arrays
 from anomalib_fsad.threshold import Threshold, threshold_from_normals
 
 FORMAT = "anomalib-fsad-enrolment"
 VERSION = 2
 METADATA_ENTRY = "metadata"
 NORMALS = ("normal_scores", "normal_peaks", "normal_levels")
+PICTURES = "pictures"
+SAME = 1e-4
+"""How far the maps of one image may lie apart, as a share of their largest value: a runtime rounds by its batch."""
+
+NO_PICTURES = np.zeros((0, 1, 1, 3), dtype=np.uint8)
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,7 @@ class Enrolment:
     """K normal images of one organ, seen by one bundle.
 
     Attributes:
-        maps: the student's maps, K x C x h x w for each scale.
+        maps: what is compared, K x C x h x w for each level: the student's maps, or those of all spaces.
         names: of the K images.
         bundle: digest of the bundle.
         normal_scores: raw score of each image against the others (leave-one-out); empty with one image.
@@ -39,6 +47,8 @@ class Enrolment:
         normal_levels: the median of each of those raw maps.
         threshold: on raw scores, from these images; ``None`` leaves labels to the checkpoint's threshold.
         map_threshold: on raw maps, likewise.
+        pictures: of the K images, K x h x w x 3, small; none where they were not kept.
+        bank: the patches of the K images from all sides, with ``matching=nearest``.
     """
 
     maps: tuple[NDArray[np.float32], ...] = field(repr=False)
@@ -49,9 +59,16 @@ class Enrolment:
     normal_levels: NDArray[np.float64]
     threshold: Threshold | None = None
     map_threshold: Threshold | None = None
+    pictures: NDArray[np.uint8] = field(default_factory=lambda: NO_PICTURES, repr=False)
+    bank: Bank | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def support(self) -> Maps | Bank:
+        """What images are compared with."""
+        return self.maps if self.bank is None else self.bank
 
     def with_threshold(self, target_fpr: float | None) -> "Enrolment":
         """The same images with another threshold, or with the checkpoint's (``None``)."""
@@ -83,7 +100,9 @@ class Enrolment:
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         maps = {f"map_{scale}": maps for scale, maps in enumerate(self.maps, start=1)}
-        return maps | {name: getattr(self, name) for name in NORMALS}
+        pictures = {PICTURES: self.pictures} if len(self.pictures) else {}
+        bank = {} if self.bank is None else self.bank.arrays()
+        return maps | {name: getattr(self, name) for name in NORMALS} | bank | pictures
 
     def _document(self) -> dict[str, Any]:
         return {
@@ -113,7 +132,7 @@ class Enrolment:
         except Exception as error:
             msg = f"{str(path)!r} is no enrolment, or is damaged or truncated ({error}): enrol the images again."
             raise BundleError(msg) from error
-        check_header(document, FORMAT, VERSION, path)
+        check_header(document, FORMAT, (VERSION,), path)
         try:
             return _enrolment(document, arrays)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -126,6 +145,26 @@ def check_suffix(path: str | Path) -> None:
     if Path(path).suffix != ".npz":
         msg = f"An enrolment is saved as .npz: {str(path)!r} ends in something else."
         raise ValueError(msg)
+
+
+def refuse_enrolled(names: Sequence[str], maps: tuple[NDArray[np.float32], ...], enrolment: Enrolment) -> None:
+    """Raise ``ValueError`` if one of these images is enrolled already, which its coarsest maps tell.
+
+    Args:
+        names: of the images.
+        maps: theirs.
+        enrolment: that they are to join.
+    """
+    known = enrolment.maps[-1]
+    for name, fresh in zip(names, maps[-1], strict=True):
+        apart = np.abs(known - fresh).max(axis=(1, 2, 3))
+        place = int(apart.argmin())
+        if apart[place] <= SAME * np.abs(fresh).max():
+            msg = (
+                f"{name!r} is enrolled already, as {enrolment.names[place]!r}. Its copy would make the threshold too "
+                "low: add other images only."
+            )
+            raise ValueError(msg)
 
 
 def _enrolment(document: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Enrolment:
@@ -142,7 +181,13 @@ def _enrolment(document: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
         msg = f"its maps are not those of {len(names)} images"
         raise ValueError(msg)
     scores, peaks, levels = (arrays[name] for name in NORMALS)
-    plain = Enrolment(maps, names, str(document["bundle"]), scores, peaks, levels)
+    # Enrolments of earlier releases have none.
+    pictures = arrays.get(PICTURES, NO_PICTURES)
+    if pictures.dtype != np.uint8 or pictures.ndim != 4 or len(pictures) not in {0, len(names)}:  # noqa: PLR2004
+        msg = f"its pictures are not those of {len(names)} images"
+        raise ValueError(msg)
+    bank = bank_from_arrays(arrays, [m.shape[1] for m in maps], len(names))
+    plain = Enrolment(maps, names, str(document["bundle"]), scores, peaks, levels, bank=bank, pictures=pictures)
     return plain.with_threshold(document["target_fpr"])
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a user may hand over as images -> RGB floats in [0, 1], H x W x 3, read as the datamodule reads them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -18,6 +18,7 @@ from anomalib_fsad.images.decoding import (
     parse_intensity,
     read_rgb,
     rescale,
+    to_uint8,
 )
 from anomalib_fsad.images.listing import images_in
 
@@ -27,6 +28,9 @@ Images: TypeAlias = Sequence[Image] | NDArray[Any]
 RGB = 3
 RGBA = 4
 BATCH_DIMENSIONS = 4
+
+PICTURE_SIDE = 112
+"""Pixels along the longer side of the pictures that an enrolment keeps."""
 
 
 class Named(NamedTuple):
@@ -53,6 +57,19 @@ def images_at(source: Path) -> list[Path]:
         msg = f"The folder {str(source)!r} holds no images."
         raise ValueError(msg)
     return paths
+
+
+def leads_out(path: Path, folder: Path) -> bool:
+    """Whether a file of a folder is elsewhere in truth, by a symbolic link: what lies there was not handed over."""
+    return not path.resolve().is_relative_to(folder.resolve())
+
+
+def refuse_links(paths: Sequence[Path], folder: Path) -> None:
+    """Raise ``ValueError`` at a file that lies elsewhere."""
+    for path in paths:
+        if folder.is_dir() and leads_out(path, folder):
+            msg = f"{str(path)!r} is a symbolic link that leads out of {str(folder)!r}: put the image itself there."
+            raise ValueError(msg)
 
 
 def image_list(images: Image | Images) -> list[Any]:
@@ -92,10 +109,18 @@ def to_rgb(image: Any, intensity: str = "auto") -> FloatImage:
     raise TypeError(msg)
 
 
-def refuse_copies(support: Sequence[Named]) -> None:
-    """Raise ``ValueError`` if an image is there twice: a leave-one-out threshold would come out too low."""
+def small_picture(pixels: FloatImage, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """A small picture of an image, at the proportions that a model sees it in."""
+    scale = PICTURE_SIDE / max(shape)
+    height, width = (max(1, round(side * scale)) for side in shape)
+    image = PilImage.fromarray(to_uint8(pixels))
+    return np.asarray(image.resize((width, height), PilImage.Resampling.LANCZOS, reducing_gap=2.0))
+
+
+def refuse_copies(images: Iterable[Named]) -> Iterator[Named]:
+    """The images; ``ValueError`` at one that is there twice: a leave-one-out threshold would come out too low."""
     seen: dict[bytes, str] = {}
-    for name, pixels in support:
+    for name, pixels in images:
         content = sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).digest()
         if content in seen:
             msg = (
@@ -105,6 +130,7 @@ def refuse_copies(support: Sequence[Named]) -> None:
             )
             raise ValueError(msg)
         seen[content] = name
+        yield Named(name, pixels)
 
 
 def _array_to_rgb(array: NDArray[Any], intensity: str) -> FloatImage:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anomalib_fsad.deploy.bundle import Bundle, BundleError, load_bundle
+from anomalib_fsad.deploy.bundle import Bundle, BundleError, Metadata, load_bundle
 from anomalib_fsad.deploy.enrolment import Enrolment
 
 STATISTICS = "post_processor."
@@ -46,8 +46,9 @@ def _bundle(path: Path) -> dict[str, Any]:
         "image_size": list(metadata.image_size),
         "normalization": metadata.normalization,
         "image_score": metadata.image_score,
+        "compares": _comparison(metadata),
         "scores": "normalised to [0, 1]" if metadata.normalized else "raw",
-        "threshold": "the checkpoint's" if metadata.labelled else "none: enrol with a target false-positive rate",
+        "threshold": "the checkpoint's" if metadata.labelled else _without_threshold(metadata),
         "post_processing": metadata.post_processing,
         "backends": list(bundle.backends),
         "files": {
@@ -57,6 +58,16 @@ def _bundle(path: Path) -> dict[str, Any]:
         "software": metadata.software,
     }
     return {**content, "damaged": list(faults.values())} if faults else content
+
+
+def _comparison(metadata: Metadata) -> str:
+    if not metadata.few_shot:
+        return "with nothing: predict without an enrolment"
+    return "place by place with the enrolled images" if metadata.bank is None else "patches with those enrolled"
+
+
+def _without_threshold(metadata: Metadata) -> str:
+    return "none: enrol with a target false-positive rate" if metadata.few_shot else "none: scores are raw"
 
 
 def _fault(bundle: Bundle, name: str) -> str | None:

@@ -21,10 +21,13 @@ class Prediction:
         label: whether it is anomalous; ``None`` if there is no threshold at all.
         anomaly_map: height x width of the model's input.
         mask: which pixels are anomalous; ``None`` without a threshold.
-        reference_weights: what each of the K support images counted, averaged over the scales.
+        reference_weights: what each of the K support images counted, averaged over the scales; none without a support.
         reference_weights_by_scale: the same by scale, S x K.
         raw_score: the score before any normalisation.
         raw_map: the map before any normalisation.
+        nearest_support: with ``matching=nearest``, the place in the enrolment of the support image that holds the patch
+            nearest to the map's highest place.
+        nearest_box: around that patch: left, top, right, bottom as shares of width and height.
     """
 
     name: str
@@ -36,6 +39,8 @@ class Prediction:
     reference_weights_by_scale: NDArray[np.float32]
     raw_score: float
     raw_map: NDArray[np.float32]
+    nearest_support: int | None = None
+    nearest_box: tuple[float, float, float, float] | None = None
 
     @property
     def level(self) -> float:

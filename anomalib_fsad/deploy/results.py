@@ -40,7 +40,7 @@ class Results:
         self._table = table
 
     def add(self, cells: Iterable[str]) -> None:
-        """A line of the table."""
+        """A line of the table; its text is plain already."""
         self._table.writerow(cells)
 
     def heat_map(self, image: Path) -> Path:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 PROJECT = Path(__file__).parents[2]
+RUNTIME = PROJECT / "anomalib_fsad/deploy/distribution"
 DEPENDENCIES = Path(sysconfig.get_paths()["purelib"])
 
 
@@ -58,19 +59,25 @@ def new_environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str],
 
 @pytest.fixture(scope="session")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the sdist and the wheel: the one that DIST names, or built here."""
+    """A folder with the sdist and the wheels: the one that DIST names, or built here."""
     if "DIST" in os.environ:
         return PROJECT / os.environ["DIST"]
     folder = tmp_path_factory.mktemp("dist")
-    subprocess.run(
-        [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, PROJECT], check=True, capture_output=True
-    )
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder]
+    for what in ([PROJECT], ["--wheel", RUNTIME]):
+        subprocess.run([*build, *what], check=True, capture_output=True)
     return folder
 
 
 @pytest.fixture(scope="session")
 def wheel(distributions: Path) -> Path:
-    return next(distributions.glob("*.whl"))
+    return next(distributions.glob("anomalib_fsad-*.whl"))
+
+
+@pytest.fixture(scope="session")
+def runtime_wheel(distributions: Path) -> Path:
+    """What a box without torch installs."""
+    return next(distributions.glob("anomalib_fsad_runtime-*.whl"))
 
 
 @pytest.fixture(scope="session")

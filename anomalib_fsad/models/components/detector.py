@@ -29,6 +29,7 @@ from anomalib_fsad.models.components.checkpoint import MODEL_KEY, check_checkpoi
 from anomalib_fsad.models.components.export import ONNX_OPSET, exact_export_transform, quantize_networks
 from anomalib_fsad.models.components.post_processor import SteadyPostProcessor
 from anomalib_fsad.models.components.pyramid import layout
+from anomalib_fsad.short_errors import ShortErrors
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Recipe(NamedTuple):
         return f"{self.length:,} {self.unit}"
 
 
-class Detector(LightningModule):
+class Detector(ShortErrors, LightningModule):
     """Plumbing of a distillation model: options, optimizer, training step, seeds, guarded checkpoints, exact export.
 
     A model is ``class X(Detector, AnomalibModule)``: anomalib finds only *direct* subclasses of ``AnomalibModule``. It

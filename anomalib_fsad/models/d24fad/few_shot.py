@@ -123,8 +123,12 @@ class FewShotDetector(Detector):
     # Using it --------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def use_support(self, images: Sequence[Tensor]) -> None:
+    def use_support(self, images: Sequence[Tensor], *, beside: bool = False) -> None:
         """Make normal images (3 x H x W in [0, 1], of any sizes) the support of all that is scored from now on.
+
+        Args:
+            images: the new ones.
+            beside: whether those that are there stay.
 
         Example:
             >>> import torch
@@ -135,7 +139,11 @@ class FewShotDetector(Detector):
             2
         """
         prepared = [self._prepared(image.to(self.device)[None, None])[0, 0] for image in images]
-        self.model.set_support(torch.stack(prepared))
+        kept = list(self.model.support.images) if beside else []
+        if any(torch.allclose(image, new, atol=1e-5) for image in kept for new in prepared):
+            msg = "One of the images is in the support already: its copy would make the threshold too low. Add others."
+            raise ValueError(msg)
+        self.model.set_support(torch.stack([*kept, *prepared]))
         self._set_threshold()
 
     def _prepared(self, support: Tensor) -> Tensor:

@@ -140,20 +140,6 @@ class NearestModel(D24FADModel):
         return self.scored([nearest.distance.unsqueeze(1) / level.usual for nearest, level in scaled], size)
 
 
-def leave_one_out_scores(model: D24FADModel) -> Tensor:
-    """The raw scores of the K supports, each by the other K - 1: what a threshold for their organ is set by.
-
-    Example:
-        >>> import torch
-        >>> model = NearestModel("resnet18", pre_trained=False, spaces=["teacher"]).eval()
-        >>> model.set_support(torch.rand(3, 3, 64, 64))
-        >>> leave_one_out_scores(model).shape
-        torch.Size([3])
-    """
-    verdicts = model.leave_one_out(model.support.images.shape[-2:])
-    return torch.cat([verdict.pred_score for verdict in verdicts]) if verdicts else torch.empty(0)
-
-
 def _found(levels: Sequence[Tensor], bank: Bank) -> list[Nearest]:
     return [nearest_patches(maps, level.patches) for maps, level in zip(levels, bank.levels, strict=True)]
 

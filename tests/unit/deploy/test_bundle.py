@@ -72,13 +72,15 @@ def test_files_that_changed(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 2}, "has version 2 of anomalib-fsad-bundle; this anomalib-fsad reads version 1"),
+        ({"version": 3}, "has version 3 of anomalib-fsad-bundle; this anomalib-fsad reads version 1 and 2"),
         ({"format": "model"}, "is no anomalib-fsad-bundle"),
         ({"files": {"../../etc/passwd": {"bytes": 1, "sha256": ""}}}, "unknown files"),
         ({"files": None}, "lacks a field or has a wrong one"),
         ({"image_size": [64, -1]}, "should be 2 positive integers"),
         ({"image_size": 64}, "should be 2 positive integers"),
-        ({"map_shapes": []}, "no map_shapes"),
+        ({"bank": {"maximum": 0, "views": 1, "calibrated": False}}, "should be 2 positive integers"),
+        ({"bank": {"maximum": 9, "views": 1, "calibrated": 1}}, "calibrated=1 should be a bool"),
+        ({"bank": {"path": "/etc/passwd"}}, "lacks a field or has a wrong one"),
         ({"labelled": "yes"}, "labelled='yes' should be a bool"),
     ],
 )
@@ -87,6 +89,16 @@ def test_json_of_another_make(tmp_path, changes, message):
     edit(tmp_path, **changes)
     with pytest.raises(BundleError, match=message):
         load_bundle(tmp_path)
+
+
+def test_a_bundle_of_the_first_release_is_read(tmp_path):
+    """It had no ``bank``."""
+    make_bundle(tmp_path)
+    document = json.loads((tmp_path / "bundle.json").read_text())
+    del document["bank"]
+    (tmp_path / "bundle.json").write_text(json.dumps(document))
+    edit(tmp_path, version=1)
+    assert load_bundle(tmp_path).backends == ("onnx",)
 
 
 def test_json_that_was_edited(tmp_path):

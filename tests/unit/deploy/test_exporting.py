@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import Normalize
 
 from anomalib_fsad.deploy import FewShotInferencer, export
 from anomalib_fsad.deploy.bundle import load_bundle, record_file, write_metadata
-from anomalib_fsad.deploy.graphs import Encoder, Scorer, is_labelled
+from anomalib_fsad.deploy.graphs import Encoder, Scorer, Views, is_labelled
 from anomalib_fsad.deploy.images import images_at
 from anomalib_fsad.models.d24fad import D24FAD
 from anomalib_fsad.models.d24fad.support import SupportMaps
@@ -78,7 +78,6 @@ def test_without_statistics_the_raw_scores_remain(deployed):
     model = small()
     scorer = Scorer(model, (64, 64))
     assert scorer.outputs == ALWAYS
-    assert scorer.post_processor is None
     queries = list(Encoder(model)(torch.rand(2, 3, 70, 90)))
     supports = list(Encoder(model)(torch.rand(3, 3, 60, 50)))
     weights, score, anomaly_map = scorer(queries, supports)
@@ -162,6 +161,9 @@ def _normalising() -> PreProcessor:
     return PreProcessor(Compose(steps))
 
 
-def test_a_bank_of_patches_goes_another_way(tmp_path):
-    with pytest.raises(ValueError, match="anomalib export --export_type openvino"):
-        export(small(matching="nearest"), tmp_path)
+def test_views_need_a_pre_processor_that_they_commute_with():
+    from torchvision.transforms.v2 import CenterCrop, Compose, Resize
+
+    cropping = PreProcessor(Compose([Resize((80, 80), antialias=True), CenterCrop(64)]))
+    with pytest.raises(ValueError, match=r"augment_support=True .* has \['ExactResize', '\w*CenterCrop'\]"):
+        Views(small(matching="nearest", augment_support=True, pre_processor=cropping))

@@ -3,16 +3,20 @@
 
 import csv
 import json
+import os
+import re
 import resource
+import zlib
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
 from anomalib_fsad.cli import main
 from anomalib_fsad.deploy import Enrolment, FewShotInferencer
 from anomalib_fsad.deploy.heat_maps import overlay
-from tests.unit.deploy.pictures import colour, write_normals
+from tests.unit.deploy.pictures import colour, grey, write_dicom, write_normals
 
 
 @pytest.fixture
@@ -186,3 +190,90 @@ def test_without_any_threshold_nothing_is_labelled(toy_raw, tmp_path, images):
     assert main([str(part) for part in command]) == 0
     assert {row["label"] for row in table(tmp_path / "out").values()} == {""}
     assert facts(tmp_path / "out")["threshold_source"] == "none"
+
+
+def report_rows(path):
+    return re.findall(r'<tr data-number="\d+" data-name="([^"]*)"', path.read_text(encoding="utf-8"))
+
+
+def test_a_report_has_all_images_and_its_size_is_said(predict, images, tmp_path):
+    (images / "half.png").write_bytes((images / "spot.png").read_bytes()[:900])
+    report = tmp_path / "pages/report.html"
+    out = predict(images, "--report", report, status=1)
+    rows = report_rows(report)
+    by_score = sorted((float(r["score"] or -1), name) for name, r in table(out).items())
+    assert rows == [name for _, name in reversed(by_score)][:-1]
+    assert rows[0] == "spot.png"
+    text = report.read_text(encoding="utf-8")
+    for said in (facts(out)["bundle"], facts(out)["enrolment"], "damaged or truncated", "leave-one-out of 5 normal"):
+        assert said in text
+    assert str(tmp_path) not in text
+    assert f"Report: {report} ({report.stat().st_size / 1e6:.1f} MB)" in predict.said
+
+
+def test_a_report_that_is_there_is_kept_unless_asked_for(predict, images, tmp_path):
+    report = tmp_path / "report.html"
+    report.write_text("mine")
+    predict(images, "--report", report, status=2)
+    assert "is there already" in predict.said
+    assert report.read_text() == "mine"
+    assert not (tmp_path / "out").exists()
+    predict(images, "--report", tmp_path / "report.pdf", status=2)
+    assert "A report is an .html file" in predict.said
+    predict(images, "--report", report, "--overwrite")
+    assert len(report_rows(report)) == 6
+
+
+def test_a_link_that_leads_out_of_the_folder_is_not_followed(predict, images, tmp_path):
+    elsewhere = write_normals(tmp_path / "elsewhere", count=1)
+    (images / "link.png").symlink_to(elsewhere / "0.png")
+    (images / "inside.png").symlink_to(images / "spot.png")
+    rows = table(predict(images, status=1))
+    assert "symbolic link that leads out of the folder" in rows["link.png"]["error"]
+    assert rows["inside.png"]["label"] == "anomalous"
+    rows = table(predict(images, "--overwrite", "--follow-links"))
+    assert rows["link.png"]["label"] == "normal"
+
+
+def test_enroll_refuses_a_link_that_leads_out(toy, tmp_path, capsys):
+    elsewhere = write_normals(tmp_path / "elsewhere", count=1)
+    normals = write_normals(tmp_path / "normals", first_seed=3)
+    (normals / "link.png").symlink_to(elsewhere / "0.png")
+    assert main(["enroll", str(toy.folder), str(normals), str(tmp_path / "organ.npz")]) == 2
+    assert "link.png' is a symbolic link that leads out of" in capsys.readouterr().err
+    assert not (tmp_path / "organ.npz").exists()
+
+
+def test_any_name_that_a_file_may_have(predict, images, tmp_path):
+    """No Unicode, a formula, a line's end, and a piece of HTML."""
+    content = (images / "20.png").read_bytes()
+    names = [b"not\xffunicode.png", b"=1+1.png", b"two\nlines.png", b"<b onclick='x'>&.png"]
+    for name in names:
+        (images / os.fsdecode(name)).write_bytes(content)
+    out = predict(images, "--report", tmp_path / "report.html")
+    assert {"not\ufffdunicode.png", "'=1+1.png", "two\nlines.png", "<b onclick='x'>&.png"} <= table(out).keys()
+    assert len(report_rows(tmp_path / "report.html")) == 10
+    assert "<b onclick" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_name_of_a_patient_is_nowhere(predict, images, tmp_path):
+    for name, cut in (("slice.dcm", None), ("half.dcm", 900)):
+        write_dicom(images / name, grey(3, (64, 64)) * 4000)
+        data = pydicom.dcmread(images / name)
+        data.PatientName, data.PatientID = "Doe^Jane", "4711-0815"
+        data.save_as(images / name)
+        (images / name).write_bytes((images / name).read_bytes()[:cut])
+    out = predict(images, "--report", tmp_path / "report.html", status=1)
+    written = [path.read_bytes() for path in (*out.rglob("*"), tmp_path / "report.html") if path.is_file()]
+    written += [predict.said.encode(), " ".join(names(tmp_path)).encode()]
+    assert not [content for content in written if b"Doe" in content or b"4711" in content]
+
+
+def test_a_picture_of_huge_dimensions_is_a_line_of_the_table(predict, images):
+    """Its header alone is known: a bomb is not decoded."""
+    Image.fromarray(np.zeros((20, 20), dtype=np.uint8)).save(images / "bomb.png")
+    content = bytearray((images / "bomb.png").read_bytes())
+    content[16:24] = (60_000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    (images / "bomb.png").write_bytes(content)
+    assert table(predict(images, status=1))["bomb.png"]["error"]

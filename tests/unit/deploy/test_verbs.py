@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The verbs on a real model: what they write is what the checkpoint says."""
 
+import copy
 import csv
 import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from anomalib_fsad.cli import main
 from anomalib_fsad.deploy.images import images_at
+from anomalib_fsad.models.components.checkpoint import save_checkpoint
 from tests.unit.deploy.conftest import eager
 
 
@@ -63,3 +66,17 @@ def test_inspect_tells_what_a_file_is(deployed, organ, tmp_path, capsys):
     assert checkpoint["statistics"]["image_threshold"] == pytest.approx(bundle["post_processing"]["image_threshold"])
     assert main(["inspect", str(deployed.bundle)]) == 0
     assert "resnet18" in capsys.readouterr().out
+
+
+def test_verify_tells_another_checkpoint(deployed, tmp_path, capsys):
+    """One per mille in one layer."""
+    changed = copy.deepcopy(deployed.model)
+    with torch.no_grad():
+        next(changed.model.student.parameters()).mul_(1.001)
+    save_checkpoint(changed, tmp_path / "other.ckpt")
+    for checkpoint, status in ((deployed.checkpoint, 0), (tmp_path / "other.ckpt", 1)):
+        assert main(["verify", str(deployed.bundle), str(checkpoint), str(deployed.mixed)]) == status
+    assert "beyond the bound of 0.0001: score, map, raw score" in capsys.readouterr().err
+    assert main(["verify", str(deployed.bundle), str(tmp_path / "other.ckpt"), str(deployed.mixed), "--bound=1"]) == 0
+    assert main(["verify", str(deployed.bundle), str(deployed.checkpoint), str(deployed.mixed), "--bound=0"]) == 2
+    assert "--bound 0.0 must be above 0" in capsys.readouterr().err
