@@ -5,30 +5,24 @@
    image then gets a share of its neighbours' maps, and with it of their label.
 2. Scoring the first image of each batch of ten, with the largest label of the batch, leaves one verdict in ten.
 
-    python -m benchmarks.accuracy leaks D24FAD --root ./datasets/medical --targets aptos --k_shot 4
+    python -m benchmarks.accuracy leaks D24FAD --root DATA --targets aptos --k_shot 4 --checkpoint last --runs results
 """
 
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from anomalib.data import get_datamodule
-from anomalib.engine import Engine
-from lightning.pytorch import seed_everything
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torchmetrics.functional.classification import binary_auroc
 
-from anomalib_fsad.compare.building import Teachers, build_model
 from anomalib_fsad.compare.cells import Cell
 from anomalib_fsad.compare.metrics import to_unit
-from anomalib_fsad.compare.options import add_cell_options, chosen_cells
 from anomalib_fsad.compare.page import Table, Text
 from anomalib_fsad.compare.report import pm
-from anomalib_fsad.plugin import register
+from benchmarks.accuracy.trained import add_runs, chosen_runs, test_batches, tested_on, trained
 from benchmarks.command import parser_of
 from benchmarks.page import add_place, command, made_with, write
 
@@ -79,28 +73,19 @@ def compare(maps: Maps, labels: Labels, batch_size: int, seed: int) -> dict[str,
     }
 
 
-def sharp_maps(cell: Cell, teachers: Teachers) -> tuple[Maps, Labels]:
-    """Train the model and return its test maps before the blur, N x H x W, and the labels."""
-    seed_everything(cell.seed, workers=True, verbose=False)
-    size = cell.training["image_size"]
-    model, _ = build_model(cell.model_config, size, teachers, cell.seed, evaluator=False, visualizer=False)
-    if not hasattr(model.model, "sigma"):
-        msg = f"{cell.model}: this experiment takes the maps before their last blur, and needs a model with a sigma."
-        raise TypeError(msg)
-    datamodule = get_datamodule(cell.data_config)
-    with TemporaryDirectory() as folder:
-        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-        Engine(default_root_dir=folder, devices=1, max_epochs=cell.training["max_epochs"], **quiet).fit(
-            model, datamodule=datamodule
-        )
-    model.eval()
+def sharp_maps(model: Any, datamodule: Any) -> tuple[Maps, Labels]:
+    """Test maps before the blur, N x H x W, and the labels.
+
+    Args:
+        model: trained; one with a sigma, that of its last blur.
+        datamodule: set up for a test.
+    """
+    model.use_support(list(next(iter(datamodule.support_dataloader())).image))
     model.model.sigma = NO_BLUR
     maps, labels = [], []
-    with torch.no_grad():
-        for batch in datamodule.test_dataloader():
-            images = model.pre_processor(batch.image.to(model.device))
-            maps.append(model.model(images).anomaly_map[:, 0].cpu())
-            labels.append(batch.gt_label)
+    for images, given in test_batches(model, datamodule):
+        maps.append(model.model(images).anomaly_map[:, 0])
+        labels.append(given)
     return torch.cat(maps).numpy(), torch.cat(labels).long().numpy()
 
 
@@ -117,17 +102,15 @@ def summary(results: pd.DataFrame) -> Table:
 def main(arguments: Sequence[str]) -> None:
     """Run the cells and write the table."""
     parser = parser_of("accuracy leaks", __doc__)
-    add_cell_options(parser)
+    add_runs(parser)
     parser.add_argument("--batch_size", type=int, default=16, help="of the test list")
     add_place(parser, "accuracy")
     options = parser.parse_args(arguments)
-    register()
     rows = []
-    with TemporaryDirectory() as scratch:
-        for cell in chosen_cells(options):
-            maps, labels = sharp_maps(cell, Teachers(options.pre_trained, Path(scratch)))
-            rows.append({**cell.key, **compare(maps, labels, options.batch_size, cell.seed)})
-            print(rows[-1], flush=True)
-            results = pd.DataFrame(rows)  # written after each cell: an interruption loses no more than one
-            blocks = [made_with(command(parser.prog, arguments)), Text(NOTES), summary(results)]
-            write(options.results, "leaks", "Two ways of evaluating, on the same maps", results, blocks)
+    for cell in chosen_runs(options):
+        maps, labels = sharp_maps(trained(cell, options), tested_on(cell))
+        rows.append({**cell.key, **compare(maps, labels, options.batch_size, cell.seed)})
+        print(rows[-1], flush=True)
+        results = pd.DataFrame(rows)  # written after each cell: an interruption loses no more than one
+        blocks = [made_with(command(parser.prog, arguments)), Text(NOTES), summary(results)]
+        write(options.results, "leaks", "Two ways of evaluating, on the same maps", results, blocks)

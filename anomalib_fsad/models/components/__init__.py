@@ -13,6 +13,7 @@ from anomalib_fsad.models.components.anomaly_map import (
 )
 from anomalib_fsad.models.components.checkpoint import load_authors, load_plain, read_state_dict, without_module
 from anomalib_fsad.models.components.detector import Detector, Recipe, seeded
+from anomalib_fsad.models.components.known_images import KnownImages
 from anomalib_fsad.models.components.options import STRIDE, check_choice, check_images, checked_size
 from anomalib_fsad.models.components.post_processor import SteadyPostProcessor
 from anomalib_fsad.models.components.pyramid import STRIDES, Teacher, embedding_of, layout, student_of
@@ -25,6 +26,7 @@ __all__ = [
     "CachePlace",
     "Detector",
     "ImageScore",
+    "KnownImages",
     "Recipe",
     "Remembering",
     "SteadyPostProcessor",

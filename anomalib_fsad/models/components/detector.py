@@ -22,6 +22,7 @@ from lightning.pytorch import LightningModule, seed_everything
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities.types import STEP_OUTPUT, OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import Compose, Normalize, Resize, Transform
 
 from anomalib_fsad.images.decoding import needs_own_reader
@@ -41,6 +42,9 @@ LIGHTNING_EPOCHS = 1000
 
 CACHE_GIB = 4.0
 """Of teachers' features, where nobody says otherwise."""
+
+AT_ONCE = 32
+"""Images in a batch where nothing is trained."""
 
 BETAS = (0.5, 0.999)
 """Of Adam, in all three papers."""
@@ -229,6 +233,14 @@ class Detector(ShortErrors, LightningModule):
         # Lightning cannot clip the gradients of a fused optimizer under mixed precision.
         clipped = bool(self._trainer and self._trainer.gradient_clip_val)
         return torch.optim.Adam(trained, lr=self.lr, betas=BETAS, fused=not clipped)
+
+    def training_images(self) -> Iterator[Tensor]:
+        """All images trained on, once, as the model sees them; the order of training does not hang on it."""
+        loader: Any = self.trainer.train_dataloader
+        for batch in DataLoader(loader.dataset, batch_size=AT_ONCE, collate_fn=loader.collate_fn):
+            images = batch.image.to(self.device)
+            transform = self.pre_processor.transform if isinstance(self.pre_processor, PreProcessor) else None
+            yield images if transform is None else transform(images)
 
     def step_generator(self) -> torch.Generator:
         """Other draws in each step and process, the same in each run and after a resume: from seed, rank and step."""

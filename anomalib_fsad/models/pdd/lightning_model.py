@@ -53,6 +53,8 @@ class PDD(Detector, AnomalibModule):
         shallow_similarity: how alike the students may be near the surface, the paper's tau_low; the authors tune it for
             each data set.
         deep_similarity: how alike they must be deeper, the paper's tau_high; the same.
+        image_features: multiply the score by how unlike those trained on the whole image looks to the first teacher, 1
+            for a usual one. For what has less texture than a normal image, which the map alone takes for normal.
         lr: learning rate of Adam, annealed.
         image_size: images are resized to it; multiples of 32.
         cache_teachers: keep what the teachers say of an image: ``ram`` from epoch to epoch, ``disk`` from run to run
@@ -76,7 +78,7 @@ class PDD(Detector, AnomalibModule):
         'one_class'
     """
 
-    architecture = ("backbone", "second_backbone", "share_students", "priors")
+    architecture = ("backbone", "second_backbone", "share_students", "priors", "image_features")
     recipe = Recipe(100)
     default_backbone = "wide_resnet50_2.racm_in1k"
 
@@ -96,6 +98,7 @@ class PDD(Detector, AnomalibModule):
         div_weight: float = 0.5,
         shallow_similarity: float = 0.75,
         deep_similarity: float = 0.30,
+        image_features: bool = False,
         lr: float = 2e-3,
         image_size: int | Sequence[int] = 256,
         cache_teachers: CachePlace = "none",
@@ -137,9 +140,17 @@ class PDD(Detector, AnomalibModule):
             visualizer=visualizer,
         )
         with seeded(seed):
-            self.model = PDDModel(names, pre_trained, share_students=share_students, priors=priors)
+            self.model = PDDModel(
+                names, pre_trained, share_students=share_students, priors=priors, image_features=image_features
+            )
         weights = (kr_weight, mse_weight, cosine_weight, div_weight)
         self.loss = PDDLoss(objective, *weights, shallow_similarity, deep_similarity)
+
+    def on_train_start(self) -> None:
+        """Remember the images that are trained on."""
+        super().on_train_start()
+        if self.model.known is not None:
+            self.model.known.remember(self.model.teachers(images)[0] for images in self.training_images())
 
     def distil(self, batch: Batch) -> Distilled:
         """The manifold of the batch, and both students' imitations."""

@@ -8,7 +8,14 @@ import torch
 from anomalib.data import InferenceBatch
 from torch import Tensor, nn
 
-from anomalib_fsad.models.components import check_images, gaussian_blur, image_score, pixel_cosine_distance, summed_map
+from anomalib_fsad.models.components import (
+    KnownImages,
+    check_images,
+    gaussian_blur,
+    image_score,
+    pixel_cosine_distance,
+    summed_map,
+)
 from anomalib_fsad.models.pdd.fusion import Fusion, PriorBranches
 from anomalib_fsad.models.pdd.student import Student
 from anomalib_fsad.models.pdd.teachers import PreTrained, Teachers
@@ -31,6 +38,7 @@ class PDDModel(nn.Module):
         share_students: one set of weights for both students, which then differ by the priors alone.
         priors: whether the skip student gets priors (MPA).
         sigma: of the Gaussian over the map, in pixels.
+        image_features: whether the score is multiplied by how strange the image as a whole looks to the first teacher.
 
     Example:
         >>> import torch
@@ -48,8 +56,10 @@ class PDDModel(nn.Module):
         share_students: bool = True,
         priors: bool = True,
         sigma: float = 4.0,
+        image_features: bool = False,
     ) -> None:
         super().__init__()
+        self.known = KnownImages() if image_features else None
         self.teachers = Teachers(teachers, pre_trained)
         first, *second = self.teachers.channels
         self.student = Student(teachers[0], first)
@@ -75,7 +85,12 @@ class PDDModel(nn.Module):
         """Score normalised images, B x 3 x H x W with H and W multiples of 32, each by itself."""
         with torch.no_grad():
             check_images(images, "PDD")
-            return self.predictions(self.distil(self.teachers(images)), images.shape[-2:])
+            features = self.teachers(images)
+            predictions = self.predictions(self.distil(features), images.shape[-2:])
+            score = predictions.pred_score
+            if self.known is None or score is None:
+                return predictions
+            return predictions._replace(pred_score=score * self.known.strangeness(features[0]))
 
     def predictions(self, maps: Distilled, size: Sequence[int]) -> InferenceBatch:
         """Where, and how far at most, both students fail to imitate the manifold."""

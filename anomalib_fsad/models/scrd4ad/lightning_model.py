@@ -34,6 +34,8 @@ class SCRD4AD(Detector, AnomalibModule):
         collapse_penalty: what the loss is charged for uneven scale weights; at 0, the head collapses onto one scale
             (docs/differences/scrd4ad.md). Without effect on ``none``.
         image_score: the map's ``mean`` or ``max``.
+        image_features: multiply the score by how unlike those trained on the whole image looks to the teacher, 1 for a
+            usual one. For what has less texture than a normal image, which the map alone takes for normal.
         lr: learning rate of Adam.
         image_size: images are resized to it; multiples of 32.
         cache_teachers: keep what the teachers say of an image: ``ram`` from epoch to epoch, ``disk`` from run to run
@@ -55,7 +57,7 @@ class SCRD4AD(Detector, AnomalibModule):
         'one_class'
     """
 
-    architecture = ("backbone", "scale_weighting", "image_score")
+    architecture = ("backbone", "scale_weighting", "image_score", "image_features")
     recipe = Recipe(40_000, "steps")
 
     model: SCRD4ADModel
@@ -69,6 +71,7 @@ class SCRD4AD(Detector, AnomalibModule):
         scale_weighting: ScaleWeighting = "outside",
         collapse_penalty: float = 0.1,
         image_score: ImageScore = "mean",
+        image_features: bool = False,
         lr: float = 1e-3,
         image_size: int | tuple[int, int] = 256,
         cache_teachers: CachePlace = "none",
@@ -103,8 +106,16 @@ class SCRD4AD(Detector, AnomalibModule):
         self.noise_strength = noise_strength
         self.noise_size = noise_size
         with seeded(seed):
-            self.model = SCRD4ADModel(backbone, pre_trained, scale_weighting, image_score)
+            self.model = SCRD4ADModel(
+                backbone, pre_trained, scale_weighting, image_score, image_features=image_features
+            )
         self.loss = ContrastiveDistillationLoss(collapse_penalty)
+
+    def on_train_start(self) -> None:
+        """Remember the images that are trained on."""
+        super().on_train_start()
+        if self.model.known is not None:
+            self.model.known.remember(self.model.teacher(images) for images in self.training_images())
 
     def distil(self, batch: Batch) -> Distillation:
         """Features of the images and of their spoiled copies, which only the teacher sees."""

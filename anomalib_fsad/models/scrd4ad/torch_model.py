@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """SCRD4AD's network: a frozen teacher, a bottleneck, a student that decodes it, and a head that weighs the scales."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from anomalib_fsad.models.components import (
     STRIDE,
     ImageScore,
+    KnownImages,
     Teacher,
     check_images,
     embedding_of,
@@ -57,8 +59,10 @@ class SCRD4ADModel(nn.Module):
         scale_weighting: ScaleWeighting = "outside",
         score: ImageScore = "mean",
         sigma: float = 4.0,
+        image_features: bool = False,
     ) -> None:
         super().__init__()
+        self.known = KnownImages() if image_features else None
         self.teacher = Teacher(backbone, strides=(4, 8, 16), pre_trained=pre_trained)
         channels = self.teacher.channels
         self.bottleneck = embedding_of(backbone, channels)
@@ -86,8 +90,12 @@ class SCRD4ADModel(nn.Module):
             return Distillation(clean, self.teacher.look(noisy), student, log_weights)
         with torch.no_grad():
             check_images(images, "SCRD4AD")
-            anomaly_map = gaussian_blur(self.raw_map(images), self.sigma)
-            return InferenceBatch(pred_score=image_score(anomaly_map, self.image_score), anomaly_map=anomaly_map)
+            clean, student, log_weights = self.distil(images)
+            anomaly_map = gaussian_blur(_raw_map(clean, student, log_weights, images.shape[-2:]), self.sigma)
+            score = image_score(anomaly_map, self.image_score)
+            if self.known is not None:
+                score = score * self.known.strangeness(clean)
+            return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
 
     def distil(self, images: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
         """The teacher's features u, the student's s, and the logarithm of the scales' weights w (B x 3)."""
@@ -101,9 +109,14 @@ class SCRD4ADModel(nn.Module):
 
     def raw_map(self, images: Tensor) -> Tensor:
         """``sum_k w_k up(1 - cos(s_k, u_k))``, not yet blurred: B x 1 x H x W."""
-        clean, student, log_weights = self.distil(images)
-        distances = [pixel_cosine_distance(s, u) for s, u in zip(student, clean, strict=True)]
-        return summed_map(distances, images.shape[-2:], None if log_weights is None else log_weights.exp())
+        return _raw_map(*self.distil(images), images.shape[-2:])
+
+
+def _raw_map(
+    clean: Sequence[Tensor], student: Sequence[Tensor], log_weights: Tensor | None, size: Sequence[int]
+) -> Tensor:
+    distances = [pixel_cosine_distance(s, u) for s, u in zip(student, clean, strict=True)]
+    return summed_map(distances, size, None if log_weights is None else log_weights.exp())
 
 
 def _check_trainable(images: Tensor) -> None:

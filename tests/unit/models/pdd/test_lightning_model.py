@@ -177,3 +177,16 @@ def test_a_second_teacher_is_normalised_by_its_own_statistics() -> None:
         torch.testing.assert_close(level, expected, atol=1e-4, rtol=1e-4)
     for level, expected in zip(seen[1], second((images - 0.5) / 0.5), strict=True):
         torch.testing.assert_close(level, expected, atol=1e-4, rtol=1e-3)
+
+
+def test_image_features_multiply_the_score(tmp_path: Path) -> None:
+    """They are of the first teacher, and remembered before the first step."""
+    model = PDD(**BARE, image_features=True)
+    fit(model, tmp_path)
+    model.eval()
+    assert model.model.known.known.shape[0] == 4
+    images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    features = model.model.teachers(images)
+    found = model.model(images)
+    strangeness = model.model.known.strangeness(features[0])
+    torch.testing.assert_close(found.pred_score, found.anomaly_map.amax(dim=(1, 2, 3)) * strangeness)

@@ -149,3 +149,20 @@ def test_arguments_of_the_checkpoint_come_back(scrd4ad_checkpoint: Path) -> None
     assert model.input_size == (64, 64)
     assert model.hparams["backbone"] == "resnet18"
     assert model.hparams["noise_size"] == (10, 31)
+
+
+def test_image_features_multiply_the_score_and_leave_training_alone(tmp_path: Path) -> None:
+    """They are remembered before the first step, once, and belong to the weights."""
+    plain, known = SCRD4AD(**BARE), SCRD4AD(**BARE, image_features=True)
+    for model in (plain, known):
+        fit(model, tmp_path)
+        model.eval()
+    assert known.model.known.known.shape[0] == 4
+    images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    expected, found = plain.model(images), known.model(images)
+    torch.testing.assert_close(found.anomaly_map, expected.anomaly_map)
+    strangeness = known.model.known.strangeness(known.model.teacher(images))
+    torch.testing.assert_close(found.pred_score, expected.pred_score * strangeness)
+    again = SCRD4AD(**BARE, image_features=True, seed=5)
+    again.load_state_dict(known.state_dict())
+    torch.testing.assert_close(again.eval().model(images).pred_score, found.pred_score)
