@@ -152,7 +152,8 @@ class Train(Step):
             num_workers=0,
             seed=0,
         )
-        kept = ModelCheckpoint(dirpath=folder / "kept", filename="{epoch}", save_top_k=-1)
+        # Its mode means nothing here, but tells it apart from the host's own.
+        kept = ModelCheckpoint(dirpath=folder / "kept", filename="{epoch}", save_top_k=-1, mode="max")
         engine = Engine(
             accelerator="cpu",
             max_epochs=4,
