@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How time and memory grow: with K, the size of images, the number of source files and the patches of a support bank.
 
-    python -m benchmarks.speed growth --part shots sizes bank
-    python -m benchmarks.speed growth --part files --files 100 1000 10000 100000
+    python -m benchmarks.speed growth --lines shots sizes bank
+    python -m benchmarks.speed growth --lines files --files 100 1000 10000 100000
 
 Files are hard links to one image of 64 pixels in ten organs, so that a set of 100,000 files is made in seconds and
 decoding costs as little as it can: what is measured is the datamodule's own work on each file, and one decoding.
@@ -36,7 +36,7 @@ NOTES = (
 )
 ROUNDS = 5
 ORGANS = 10
-PARTS = ("shots", "sizes", "bank", "files")
+LINES = ("shots", "sizes", "bank", "files")
 FORMS: dict[str, Callable[..., D24FADModel]] = {
     "aligned": D24FADModel,
     "nearest": partial(NearestModel, spaces=["student", "teacher"]),
@@ -100,16 +100,16 @@ def made_of_links(root: Path, count: int) -> None:
 
 def cases(options: argparse.Namespace) -> Iterator[Case]:
     """Every point of every line."""
-    if "shots" in options.part:
+    if "shots" in options.lines:
         for shots in options.shots:
             yield from scoring("shots", shots, shots, options.size, options)
-    if "sizes" in options.part:
+    if "sizes" in options.lines:
         for size in options.sizes:
             yield from scoring("sizes", size, options.k, size, options)
-    if "bank" in options.part:
+    if "bank" in options.lines:
         for patches in options.patches:
             yield from bank_search(patches)
-    if "files" in options.part:
+    if "files" in options.lines:
         for count in options.files:
             columns = {"part": "files", "value": count, "what": "setup"}
             yield Case(columns, {"datamodule": partial(setup_seconds, count)}, its_own_figure, "s", warm_up=0)
@@ -124,7 +124,7 @@ def exponent(line: pd.DataFrame) -> float:
 def draw(rows: pd.DataFrame, options: argparse.Namespace) -> Figure:
     """A panel for each part and unit, with logarithms on both axes."""
     del options
-    panels = [(part, unit) for part in PARTS for unit in ("s", "ms", "MiB")]
+    panels = [(part, unit) for part in LINES for unit in ("s", "ms", "MiB")]
     panels = [(p, u) for p, u in panels if ((rows["part"] == p) & (rows["unit"] == u)).any()]
     figure = Figure(figsize=(4 * len(panels), 3.5), layout="constrained")
     for axis, (part, unit) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
@@ -137,8 +137,8 @@ def draw(rows: pd.DataFrame, options: argparse.Namespace) -> Figure:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The parts and their points."""
-    parser.add_argument("--part", nargs="+", default=list(PARTS), choices=PARTS)
+    """The lines and their points."""
+    parser.add_argument("--lines", nargs="+", default=list(LINES), choices=LINES)
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--size", type=int, default=128, help="of images where K grows")
     parser.add_argument("--k", type=int, default=4, help="K where images grow")

@@ -21,6 +21,9 @@ COSTS = {"s": 1, "ms": 1000, "MiB": 1}
 NO_SETTINGS = {"rounds", "results", "root", "baseline", "accuracy", "setting"}
 """Options that do not change what is measured."""
 
+SELECTIONS = {"models", "lines", "shots", "sizes", "patches", "files", "anomalib"}
+"""Options that say which rows are measured, not what a row is of."""
+
 
 class Case(NamedTuple):
     """One row of a table: what is measured, and who takes turns.
@@ -91,7 +94,9 @@ def measure(name: str, subject: Any, arguments: Sequence[str]) -> None:
     add_place(parser, "speed")
     options = parser.parse_args(arguments)
     baseline = getattr(options, "baseline", getattr(subject, "BASELINE", None))
-    settings = {k: _plain(v) for k, v in vars(options).items() if k not in NO_SETTINGS and v not in (None, [])}
+    settings = {
+        k: _plain(v) for k, v in vars(options).items() if k not in NO_SETTINGS | SELECTIONS and v not in (None, [])
+    }
     found = []
     for case in subject.cases(options):
         found.append(case.rows(options.rounds, baseline).assign(**settings))
