@@ -64,7 +64,7 @@ def read_dicom(path: str | Path, how: Intensity) -> FloatImage:
             data = pydicom.dcmread(file, force=False)
             _refuse_without_decoder(pixels, data, path)
             _refuse_other_size(data, frame or 1, path)
-            stored = pixels.pixel_array(data, index=(frame or 1) - 1)
+            stored = pixels.pixel_array(data, index=(frame or 1) - 1, decoding_plugin=_decoder_of(pixels, syntax))
         else:
             # Of a large file, one frame alone is read.
             stored = pixels.pixel_array(file, index=frame - 1)
@@ -128,6 +128,12 @@ def _refuse_without_decoder(pixels: Any, data: Any, path: str | Path) -> None:
     if decoder is not None and not decoder.is_available and "gdcm" in " ".join(decoder.missing_dependencies):
         reason = f"it is compressed as {syntax.name}. To read that: pip install 'anomalib-fsad[dicom-compressed]'."
         raise ImageReadError(path, reason)
+
+
+def _decoder_of(pixels: Any, syntax: Any) -> str:
+    """Pillow wherever it can: GDCM, which pydicom would fall back to, ends the whole process at some broken files."""
+    plugins = pixels.get_decoder(syntax).available_plugins if syntax.is_encapsulated else ()
+    return "pillow" if "pillow" in plugins else ""
 
 
 def _take_in_groups(data: Any, frame: int) -> None:
