@@ -25,7 +25,7 @@ def lazy_names(
         try:
             module = import_module(home)
         except ModuleNotFoundError as error:
-            if not f"{home}.".startswith(f"{error.name}."):
+            if error.name != ".".join(home.split(".")[:2]):  # the folder as a whole, and not a part or a dependency
                 raise
             msg = f"{package}.{name} is not part of anomalib-fsad-runtime: pip install anomalib-fsad instead of it"
             raise ImportError(msg) from error
