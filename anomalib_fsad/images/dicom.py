@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """DICOM -> RGB floats in [0, 1], by pydicom, which is imported on first use."""
 
+import re
 import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -36,6 +38,9 @@ JPEG_SIZES = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 
 NO_RUN = 128
 """The head byte that stands for nothing."""
+
+HEADER_BYTES = 1 << 22
+"""More than what stands in a file before its pixels."""
 
 COLOUR = ("RGB", "YBR", "PALETTE")
 
@@ -97,6 +102,8 @@ def _reading(path: str | Path) -> Iterator[Any]:
     except ImportError as error:
         reason = "DICOM needs pydicom: pip install anomalib-fsad[dicom]"
         raise ImageReadError(path, reason) from error
+    # It shows what is unusual in a header, a patient's name among it, and reads the file all the same.
+    warnings.filterwarnings("ignore", module=r"pydicom\.valuerep")
     try:
         yield pydicom
     except ImageReadError:
@@ -104,8 +111,17 @@ def _reading(path: str | Path) -> Iterator[Any]:
     except Exception as error:
         file = slice_at(path).file
         empty = file.is_file() and file.stat().st_size == 0
-        reason = "the file is empty (0 bytes)." if empty else f"pydicom could not decode it ({error})."
+        reason = "the file is empty (0 bytes)." if empty else f"pydicom could not decode it ({_discreet(error, file)})."
         raise ImageReadError(path, reason if file.is_file() else "there is no such file.") from error
+
+
+def _discreet(error: Exception, file: Path) -> str:
+    """An error's words, without those that stand in the file: pydicom may repeat what it stumbled over, a name say."""
+    content = b""
+    if file.is_file():
+        with file.open("rb") as opened:
+            content = opened.read(HEADER_BYTES)
+    return re.sub(r"[^\W_]{3,}", lambda word: "..." if word[0].encode() in content else word[0], str(error))
 
 
 def _refuse_frames(data: Any, path: str | Path) -> None:

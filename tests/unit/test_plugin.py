@@ -7,7 +7,7 @@ import pytest
 
 import anomalib_fsad
 from anomalib_fsad.plugin import activate, register
-from anomalib_fsad.registry import DATA, MODELS
+from anomalib_fsad.registry import DATA, MODELS, TOOLS
 
 
 def test_register_exposes_every_public_name_and_may_be_repeated():
@@ -17,7 +17,7 @@ def test_register_exposes_every_public_name_and_may_be_repeated():
         assert getattr(anomalib.models, name) is getattr(anomalib_fsad, name)
     for name in DATA:
         assert getattr(anomalib.data, name) is getattr(anomalib_fsad, name)
-    assert set(MODELS) | set(DATA) == set(anomalib_fsad.__all__)
+    assert set(MODELS) | set(DATA) | set(TOOLS) == set(anomalib_fsad.__all__)
     assert "anomalib_fsad" in anomalib.models.ALLOWED_MODULES
 
 
