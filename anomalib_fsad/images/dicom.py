@@ -3,7 +3,6 @@
 
 import re
 import struct
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -102,10 +101,10 @@ def _reading(path: str | Path) -> Iterator[Any]:
     except ImportError as error:
         reason = "DICOM needs pydicom: pip install anomalib-fsad[dicom]"
         raise ImageReadError(path, reason) from error
-    # It shows what is unusual in a header, a patient's name among it, and reads the file all the same.
-    warnings.filterwarnings("ignore", module=r"pydicom\.valuerep")
     try:
-        yield pydicom
+        # A check warns of what is unusual in a header, repeats it, a patient's name as well, and reads it all the same.
+        with import_module("pydicom.config").disable_value_validation():
+            yield pydicom
     except ImageReadError:
         raise
     except Exception as error:
