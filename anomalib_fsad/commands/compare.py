@@ -13,12 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from anomalib_fsad.commands.common import FAILED, OK, messages
-from anomalib_fsad.compare.options import add_cell_options
+from anomalib_fsad.compare.options import add_comparison_options
 from anomalib_fsad.compare.page import Block
 from anomalib_fsad.compare.page import Table as Cells
-
-TEACHER, SIZE = "tf_efficientnet_lite0", 128
-"""Small enough for a CPU, and an installed package has its weights."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -28,8 +25,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "other categories and shown the K normal images that any other model is trained on; without, all are trained "
         "on all normal images. Interrupt it when you like: finished runs are kept."
     )
-    add_cell_options(command)
-    command.set_defaults(backbone=TEACHER, pre_trained=True, image_size=SIZE, seeds=[0])
+    add_comparison_options(command)
     command.add_argument("--out", type=Path, default=Path("results/compare"), help="folder of results and report")
     command.add_argument("--accelerator", choices=["auto", "cpu", "cuda"], default="auto")
     command.add_argument("--jobs", type=int, help="runs at a time; one a GPU, or one on a CPU, by default")

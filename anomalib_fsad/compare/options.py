@@ -8,6 +8,15 @@ import yaml
 
 from anomalib_fsad.compare.cells import BEST, EVALUATIONS, LAST, VALIDATION, Cell, Overrides, cells_of
 
+TEACHER, SIZE = "tf_efficientnet_lite0", 128
+"""Small enough for a CPU, and an installed package has its weights."""
+
+
+def add_comparison_options(parser: argparse.ArgumentParser) -> None:
+    """Those of ``anomalib-fsad compare``: one trained teacher and one size for all, unless others are named."""
+    add_cell_options(parser)
+    parser.set_defaults(backbone=TEACHER, pre_trained=True, image_size=SIZE, seeds=[0])
+
 
 def add_cell_options(parser: argparse.ArgumentParser) -> None:
     """Models, and what all of them share."""

@@ -12,14 +12,14 @@ from torchvision.transforms.v2 import Resize
 from anomalib_fsad import MedicalFewShot
 from anomalib_fsad.compare.building import Teachers, build_model
 from anomalib_fsad.compare.cells import NORMALS, Cell
-from anomalib_fsad.compare.options import add_cell_options, chosen_cells
+from anomalib_fsad.compare.options import add_comparison_options, chosen_cells
 from anomalib_fsad.compare.trainings import Trainings
 from anomalib_fsad.plugin import register
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
     """Which runs."""
-    add_cell_options(parser)
+    add_comparison_options(parser)
     parser.add_argument("--runs", type=Path, required=True, help="the --out of anomalib-fsad compare")
 
 
