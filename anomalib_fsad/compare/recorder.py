@@ -60,8 +60,17 @@ class Recorder(Callback):
 
     @property
     def scores(self) -> Tensor:
-        """N, in the order of ``paths``."""
-        return torch.cat(self._scores)
+        """N, in the order of ``paths``.
+
+        Raises:
+            ValueError: if some are no numbers, as PaDiM's are, whose covariance takes two images.
+        """
+        scores = torch.cat(self._scores)
+        wrong = int((~scores.isfinite()).sum())
+        if wrong:
+            msg = f"{wrong} of {len(scores)} test scores are no finite numbers: too few training images?"
+            raise ValueError(msg)
+        return scores
 
     @property
     def labels(self) -> Tensor:

@@ -40,6 +40,11 @@ class Store:
         """Whether there is a result."""
         return self.row_file(cell).is_file()
 
+    def row(self, cell: Cell) -> dict[str, Any]:
+        """The result of a finished cell."""
+        found: dict[str, Any] = json.loads(self.row_file(cell).read_text())
+        return found
+
     def write(
         self,
         cell: Cell,

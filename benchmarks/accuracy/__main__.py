@@ -9,6 +9,7 @@ from benchmarks.command import chosen
 SUBJECTS = {
     "report": "finished runs of anomalib-fsad compare -> tables and plots",
     "choice": "D24FAD's options, those of each target chosen on the other organs",
+    "sources": "D24FAD against the number of source images and organs: what would more of them bring?",
     "leaks": "what blurring across a batch, and scoring one image in ten, are worth",
     "demo": "which options the demo takes, by the organs that it does not test",
     "precisions": "what mixed precision, bfloat16 and 8 bits do to the scores",
