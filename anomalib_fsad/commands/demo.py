@@ -45,14 +45,17 @@ def run(options: argparse.Namespace) -> int:
         title=f"{options.target}: {SHOTS} normal images, trained {TEACHER}, {SIZE} px",
         title_justify="left",
     )
-    rows = []
+    rows, lines = [], []
     for name in track(MODELS, "Training and testing", console=messages, transient=True):
         # The images are the same for all: one table of them is enough.
         with nullcontext() if name == MODELS[0] else redirect_stderr(io.StringIO()):
             figures, pictures = measure(models()[name](), options)
         rows.append(pictures)
-        table.add_row(name, *(f"{value:.3f}" for value in figures))
+        lines.append([name, *(f"{value:.3f}" for value in figures)])
+        table.add_row(*lines[-1])
     Console().print(table)
+    figures_file = options.out / "figures.csv"
+    figures_file.write_text("\n".join(map(",".join, [[str(column.header) for column in table.columns], *lines])) + "\n")
     messages.print(f"Pictures: {rows[0]}", markup=False, highlight=False, soft_wrap=True)
     return OK
 

@@ -83,6 +83,7 @@ def _curves(axis: Axes, rows: pd.DataFrame) -> None:
         dashed = "-" if is_ours(str(model)) else "--"
         axis.plot(line["shots"], 100 * line[f"{MAIN}_mean"], dashed, marker=next(marks), label=str(model))
     log_axis(axis)
+    axis.set_xticks(sorted(rows["shots"].dropna().unique()))
     axis.set_xlabel("K normal images of the target")
     axis.set_ylabel("image AUROC (%)")
     axis.legend(fontsize=7)

@@ -156,8 +156,8 @@ def write_report(results: Results, out: Path, into: Path | None = None) -> list[
     out.mkdir(parents=True, exist_ok=True)
     summaries = [summarise(results, e).assign(evaluation=e) for e in WAYS]
     summary = pd.concat([s for s in summaries if "model" in s], ignore_index=True)
-    summary.to_csv(out / "summary.csv", index=False, float_format="%.5g")
-    by_target(results, "held_out").to_csv(out / "targets.csv", index=False, float_format="%.5g")
+    summary.to_csv(out / "summary.csv", index=False, float_format="%.9g")
+    by_target(results, "held_out").to_csv(out / "targets.csv", index=False, float_format="%.9g")
     worth = leak_worth(results)
     if len(worth):
         worth.to_csv(out / "leak.csv", index=False, float_format="%.5g")

@@ -130,7 +130,8 @@ def by_target(results: Results, evaluation: str) -> pd.DataFrame:
     """The main metric for each setting, model and target: ``mean`` and ``std`` over seeds, and their ``count``."""
     chosen = results.rows[results.rows["evaluation"] == evaluation]
     groups = chosen.groupby(["setting", "model", "target"])[MAIN]
-    return groups.agg(["mean", "std", "count"]).reset_index().sort_values("setting", key=lambda s: s.map(_order))
+    table = groups.agg(["mean", "std", "count"]).reset_index()
+    return table.sort_values("setting", key=lambda s: s.map(_order), kind="stable")
 
 
 def leak_worth(results: Results) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from benchmarks.accuracy.sources import NORMAL, amounts, linked, plot, table_of
@@ -54,4 +55,4 @@ def test_table_and_plot_have_a_point_for_each_amount() -> None:
         ["organs", "2", "20"],
     ]
     assert table.lines[0][3] == "50.0 ± 0.0"
-    assert [len(axes.lines[0].get_xdata()) for axes in plot(rows).axes] == [2, 2]
+    assert [np.size(axes.lines[0].get_xdata()) for axes in plot(rows).axes] == [2, 2]
