@@ -82,7 +82,7 @@ def predict_folder(
     _keep_apart(source, output)
     judged = judgement(inferencer.bundle.metadata, enrolment)
     shots = 0 if enrolment is None else len(enrolment)
-    header = ["image", "score", "label", "raw_score", *(f"reference_{k + 1}" for k in range(shots)), "error"]
+    header = ["image", "score", "label", "raw_score", *(f"support_{k + 1}" for k in range(shots)), "error"]
     facts = _facts(inferencer, enrolment, judged)
     with ExitStack() as stack:
         page = None
@@ -131,12 +131,12 @@ def predict_folder(
     return summary
 
 
-def table_row(row: Row, references: int) -> list[str]:
+def table_row(row: Row, shots: int) -> list[str]:
     """The cells of a line."""
     if row.prediction is None:
-        return [plain_cell(row.image), "", "", "", *[""] * references, plain_cell(row.error)]
+        return [plain_cell(row.image), "", "", "", *[""] * shots, plain_cell(row.error)]
     found = row.prediction
-    weights = [f"{weight:.4f}" for weight in found.reference_weights]
+    weights = [f"{weight:.4f}" for weight in found.support_weights]
     return [plain_cell(row.image), f"{found.score:.6f}", LABELS[found.label], f"{found.raw_score:.6g}", *weights, ""]
 
 

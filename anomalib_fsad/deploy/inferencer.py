@@ -58,7 +58,7 @@ class FewShotInferencer:
         >>> inferencer = FewShotInferencer("liver_bundle")  # doctest: +SKIP
         >>> liver = inferencer.enroll("normals/")  # doctest: +SKIP
         >>> prediction = inferencer.predict("patient.dcm", liver)  # doctest: +SKIP
-        >>> prediction.label, prediction.reference_weights  # doctest: +SKIP
+        >>> prediction.label, prediction.support_weights  # doctest: +SKIP
         (True, array([0.61, 0.12, 0.2 , 0.07], dtype=float32))
     """
 
@@ -282,8 +282,8 @@ def _predictions(names: Sequence[str], verdicts: Verdicts, enrolment: Enrolment 
             label=None if labels is None else bool(labels[place]),
             anomaly_map=maps[place].astype(np.float32),
             mask=None if masks is None else masks[place],
-            reference_weights=weights[place].mean(axis=0),
-            reference_weights_by_scale=weights[place],
+            support_weights=weights[place].mean(axis=0),
+            support_weights_by_scale=weights[place],
             raw_score=float(verdicts.raw_scores[place]),
             raw_map=verdicts.raw_maps[place],
             nearest_support=None if patch is None else int(patch.support[place]),

@@ -85,7 +85,7 @@ def _enrolment(path: Path) -> dict[str, Any]:
         "kind": "enrolment",
         "digest": enrolment.digest,
         "bundle": enrolment.bundle,
-        "references": list(enrolment.names),
+        "support": list(enrolment.names),
         "normal_scores": [round(float(score), 6) for score in enrolment.normal_scores],
         "threshold": "the checkpoint's" if threshold is None else dict(threshold._asdict()),
         "megabytes": round(sum(maps.nbytes for maps in enrolment.maps) / 1e6, 2),
@@ -138,7 +138,7 @@ def _checkpoint(path: Path) -> dict[str, Any]:
             if name.startswith(STATISTICS) and value.numel() == 1
         },
     }
-    return summary if support is None else {**summary, "references": int(support.shape[0])}
+    return summary if support is None else {**summary, "support": int(support.shape[0])}
 
 
 def first_line(error: Exception) -> str:

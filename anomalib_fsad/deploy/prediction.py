@@ -21,8 +21,8 @@ class Prediction:
         label: whether it is anomalous; ``None`` if there is no threshold at all.
         anomaly_map: height x width of the model's input.
         mask: which pixels are anomalous; ``None`` without a threshold.
-        reference_weights: what each of the K support images counted, averaged over the scales; none without a support.
-        reference_weights_by_scale: the same by scale, S x K.
+        support_weights: what each of the K support images counted, averaged over the scales; none without a support.
+        support_weights_by_scale: the same by scale, S x K.
         raw_score: the score before any normalisation.
         raw_map: the map before any normalisation.
         nearest_support: with ``matching=nearest``, the place in the enrolment of the support image that holds the patch
@@ -35,12 +35,22 @@ class Prediction:
     label: bool | None
     anomaly_map: NDArray[np.float32]
     mask: NDArray[np.bool_] | None
-    reference_weights: NDArray[np.float32]
-    reference_weights_by_scale: NDArray[np.float32]
+    support_weights: NDArray[np.float32]
+    support_weights_by_scale: NDArray[np.float32]
     raw_score: float
     raw_map: NDArray[np.float32]
     nearest_support: int | None = None
     nearest_box: tuple[float, float, float, float] | None = None
+
+    @property
+    def reference_weights(self) -> NDArray[np.float32]:
+        """What 0.2 called ``support_weights``."""
+        return self.support_weights
+
+    @property
+    def reference_weights_by_scale(self) -> NDArray[np.float32]:
+        """What 0.2 called ``support_weights_by_scale``."""
+        return self.support_weights_by_scale
 
     @property
     def level(self) -> float:

@@ -24,7 +24,7 @@ def finding_of(name: str, pixels: FloatImage, prediction: Prediction, judged: Ju
         score=prediction.score,
         raw_score=prediction.raw_score,
         label=prediction.label,
-        weights=tuple(prediction.reference_weights.tolist()),
+        weights=tuple(prediction.support_weights.tolist()),
         nearest=_nearest(prediction),
     )
 

@@ -8,8 +8,9 @@ import yaml
 
 import anomalib_fsad
 from anomalib_fsad import registry
-from tests.docs.documents import PROJECT, documents
+from tests.docs.documents import PROJECT, TRIED_AS_A_WHOLE, documents
 
+NAMED = re.compile(r"\b(?:configs|benchmarks|tests|docs|anomalib_fsad)/[\w./-]+\.(?:yaml|py|md|png|csv|json|svg)\b")
 LINK = re.compile(r"\]\(([^)#\s:]+)(?:#[^)\s]*)?\)")
 HEADINGS = ["Description", "Architecture", "Usage", "Benchmark", "Sample results"]
 MODEL_PAGES = [f"{module.replace('.', '/')}/README.md" for module in registry.MODELS.values()]
@@ -27,10 +28,23 @@ def test_links_lead_somewhere(document):
 def test_model_pages_are_alike(document):
     text = (PROJECT / document).read_text()
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == HEADINGS
-    assert len(text.split()) < 700
     assert "Model type: segmentation." in text
     assert re.search(r"!\[[^]]+\]\(\S+docs/pictures/\w+\.svg\)", text), "the architecture's picture"
     assert "docs/differences/" in text
+
+
+@pytest.mark.parametrize("page", sorted((PROJECT / "anomalib_fsad/models").glob("*/README.md")), ids=str)
+def test_pages_of_networks_are_short(page):
+    assert len(page.read_text().split()) < 700
+
+
+@pytest.mark.parametrize("document", documents())
+def test_files_that_are_named_exist(document):
+    page = PROJECT / document
+    named = NAMED.findall(page.read_text())
+    if document == TRIED_AS_A_WHOLE:
+        named = [name for name in named if name != "configs/model/toy.yaml"]  # the reader's own
+    assert not [name for name in named if not (PROJECT / name).exists() and not (page.parent / name).exists()]
 
 
 def test_every_page_is_in_the_site():

@@ -8,8 +8,10 @@ import shutil
 from contextlib import chdir
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from anomalib_fsad.cli import main
 from anomalib_fsad.data.phantom import write_phantom
@@ -136,6 +138,46 @@ def deployed(trained) -> Path:
 def test_the_deployment_runs(deployed):
     assert (deployed / "results/predictions.csv").read_text().count(".png") == 3
     assert len(list((deployed / "results/heat_maps").rglob("*.png"))) == 3
+
+
+def write_inbox(images: Path, folder: Path) -> Path:
+    """Images of one organ in the kinds of file that a hospital has, one of them broken."""
+    (folder / "scanner").mkdir(parents=True)
+    for number, path in enumerate(sorted(images.glob("*.png"))):
+        grey_values = np.asarray(Image.open(path).convert("L"))
+        shutil.copy(path, folder / path.name)
+        Image.fromarray(grey_values.astype(np.uint16) * 257).save(folder / f"deep{number}.tif")
+        write_dicom(folder / f"scanner/{number}.dcm", grey_values.astype(np.uint16) * 16)
+    (folder / "cut.png").write_bytes(path.read_bytes()[:100])
+    return folder
+
+
+def test_the_way_from_normals_to_a_report_runs(deployed, tmp_path):
+    """The commands of ``docs/clinic.md``, in their order, on mixed files of drawn organs."""
+    for name in ("normals", "more_normals"):
+        shutil.copytree(deployed / "normals", tmp_path / name)
+    for place, path in enumerate(sorted((tmp_path / "normals").iterdir())):
+        (path if place % 2 else tmp_path / "more_normals" / path.name).unlink()
+    write_phantom(tmp_path / "drawn", 64, 20, 2).rename(tmp_path / "DATA")
+    write_inbox(deployed / "images", tmp_path / "inbox")
+    shutil.copy(deployed / "best.ckpt", tmp_path / "best.ckpt")
+    shutil.copytree(deployed / "bundle", tmp_path / "bundle")
+    shell = [command for block in blocks("docs/clinic.md", "bash") for command in commands(block)]
+    broken, ran = {"inbox/": 1}, []
+    with chdir(tmp_path):
+        for command in shell:
+            program, verb, *rest = shlex.split(command)
+            if program == "anomalib-fsad" and verb != "export":  # which the deployment's page has done
+                assert main([verb, *rest]) == (broken.get(rest[2], 0) if verb == "predict" else 0), command
+            elif "D24FAD" in rest:  # what the built-ins report: tests/unit/report
+                whole = [word.replace("inbox/", "normals/") for word in rest]  # anomalib reads 8 bits alone
+                cli(verb, *whole, *SMALLER[verb], root=tmp_path / "runs")
+            ran.append(verb)
+    assert ran.count("enroll") == 3
+    assert "cut.png" in (tmp_path / "readings/report.html").read_text()
+    assert len(list((tmp_path / "readings/heat_maps").rglob("*.png"))) == 9
+    assert (tmp_path / "xray/report.html").exists()
+    assert len(list((tmp_path / "runs").rglob("report.html"))) == 1
 
 
 @pytest.mark.parametrize("block", python_blocks(), ids=lambda block: block.document)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""D24FAD: few-shot detection in a task never trained on, by dual distillation and a learnt weighting of references."""
+"""D24FAD: few-shot detection in a task never trained on, by dual distillation and a learnt weighting of the support."""
 
 from anomalib_fsad.models.d24fad.authors import from_authors
 from anomalib_fsad.models.d24fad.lightning_model import D24FAD

@@ -55,7 +55,7 @@ for backend in ("openvino", "onnx"):
         found[f"{backend}_normal_scores"] = organ.normal_scores
     for image in mixed.split("|"):
         said = inferencer.predict(image, organ)
-        for name in ("score", "label", "anomaly_map", "raw_score", "raw_map", "reference_weights_by_scale",
+        for name in ("score", "label", "anomaly_map", "raw_score", "raw_map", "support_weights_by_scale",
                      "nearest_support", "nearest_box"):
             value = getattr(said, name)
             found.setdefault(f"{backend}_{name}", []).append(-1 if value is None else value)
@@ -130,13 +130,13 @@ def test_says_what_the_checkpoint_says(case, said, backend):
 @pytest.mark.parametrize("backend", ["openvino", "onnx"])
 def test_says_what_it_leant_on(case, said, backend):
     if not isinstance(case.model, D24FAD):
-        assert said[f"{backend}_reference_weights_by_scale"].size == 0
+        assert said[f"{backend}_support_weights_by_scale"].size == 0
         assert set(said[f"{backend}_nearest_support"]) == {-1}
         return
     left_out = [verdict.pred_score.item() for verdict in case.model.model.leave_one_out(SIZE)]
     np.testing.assert_allclose(said[f"{backend}_normal_scores"], left_out, rtol=1e-4)
     for place, (_, weights, patch) in enumerate(case.raw):
-        np.testing.assert_allclose(said[f"{backend}_reference_weights_by_scale"][place], weights[0], atol=0.05)
+        np.testing.assert_allclose(said[f"{backend}_support_weights_by_scale"][place], weights[0], atol=0.05)
         assert said[f"{backend}_nearest_support"][place] == patch.support.item()
         np.testing.assert_allclose(said[f"{backend}_nearest_box"][place], patch.box[0], atol=1e-5)
 

@@ -24,7 +24,7 @@ def test_equals_eager_on_every_kind_of_image(deployed, backend):
     paths = images_at(deployed.mixed)
     assert len(paths) == 8
     wanted = [eager(deployed.model, path) for path in paths]
-    # The network must tell these images and references apart, or equality would say nothing.
+    # The network must tell these images and supports apart, or equality would say nothing.
     assert np.std([w.raw_score for w in wanted]) > 0.01
     assert {w.label for w in wanted} == {False, True}
     weights = np.stack([w.weights for w in wanted]).max(axis=2)
@@ -36,12 +36,12 @@ def test_equals_eager_on_every_kind_of_image(deployed, backend):
         assert got.raw_score == pytest.approx(want.raw_score, abs=1e-4)
         assert got.label is want.label
         np.testing.assert_allclose(got.anomaly_map, want.anomaly_map, atol=1e-4)
-        np.testing.assert_allclose(got.reference_weights_by_scale, want.weights, atol=1e-4)
-        np.testing.assert_allclose(got.reference_weights, want.weights.mean(axis=0), atol=1e-4)
+        np.testing.assert_allclose(got.support_weights_by_scale, want.weights, atol=1e-4)
+        np.testing.assert_allclose(got.support_weights, want.weights.mean(axis=0), atol=1e-4)
 
 
 def test_a_new_organ_needs_no_training(deployed, inferencer):
-    """Other references than the checkpoint's: the same as ``few_shot_source`` gives in anomalib."""
+    """Other supports than the checkpoint's: the same as ``few_shot_source`` gives in anomalib."""
     first = images_at(deployed.mixed)[:2]
     enrolment = inferencer.enroll(first, target_fpr=None)
     model = deployed.model
@@ -56,11 +56,14 @@ def test_a_new_organ_needs_no_training(deployed, inferencer):
         model.model.set_support(own)
 
 
-def test_one_reference_is_enough(deployed, inferencer):
+def test_one_support_is_enough(deployed, inferencer):
     enrolment = inferencer.enroll(images_at(deployed.normals)[0], target_fpr=None)
     assert len(enrolment) == 1
     assert len(enrolment.normal_scores) == 0
-    assert inferencer.predict(images_at(deployed.mixed)[0], enrolment).reference_weights.tolist() == [1.0]
+    said = inferencer.predict(images_at(deployed.mixed)[0], enrolment)
+    assert said.support_weights.tolist() == [1.0]
+    assert said.reference_weights is said.support_weights
+    assert said.reference_weights_by_scale is said.support_weights_by_scale
     with pytest.raises(ValueError, match="at least 3 normal images"):
         enrolment.with_threshold(0.05)
 
@@ -118,7 +121,7 @@ def test_copies_among_the_normals_would_spoil_a_threshold(deployed, inferencer):
         inferencer.enroll([path, images_at(deployed.normals)[1], path], target_fpr=0.1)
 
 
-def test_draws_its_references_by_seed(deployed, inferencer):
+def test_draws_its_supports_by_seed(deployed, inferencer):
     draws = [inferencer.enroll(deployed.normals, k_shot=3, seed=seed).names for seed in (1, 1, 2, 3, 4)]
     assert draws[0] == draws[1]
     assert len(set(draws)) > 1

@@ -38,7 +38,7 @@ def test_predict_writes_a_table_and_heat_maps(deployed, organ, tmp_path, capsys)
         row, want = rows[path.relative_to(deployed.mixed).as_posix()], eager(deployed.model, path)
         assert float(row["score"]) == pytest.approx(want.score, abs=1e-4)
         assert row["label"] == ("anomalous" if want.label else "normal")
-        weights = [float(row[f"reference_{k}"]) for k in range(1, 6)]
+        weights = [float(row[f"support_{k}"]) for k in range(1, 6)]
         np.testing.assert_allclose(weights, want.weights.mean(axis=0), atol=2e-4)
         assert row["error"] == ""
     maps = {path.relative_to(out / "heat_maps").as_posix() for path in images_at(out / "heat_maps")}
@@ -58,10 +58,10 @@ def test_inspect_tells_what_a_file_is(deployed, organ, tmp_path, capsys):
     assert (bundle["kind"], bundle["model"], bundle["image_size"]) == ("bundle", "D24FAD", [64, 96])
     assert bundle["backends"] == ["openvino", "onnx"]
     enrolment = inspect(organ, capsys)
-    assert (enrolment["kind"], len(enrolment["references"])) == ("enrolment", 5)
+    assert (enrolment["kind"], len(enrolment["support"])) == ("enrolment", 5)
     assert enrolment["bundle"] == bundle["digest"]
     checkpoint = inspect(deployed.checkpoint, capsys)
-    assert (checkpoint["kind"], checkpoint["model"], checkpoint["references"]) == ("checkpoint", "D24FAD", 5)
+    assert (checkpoint["kind"], checkpoint["model"], checkpoint["support"]) == ("checkpoint", "D24FAD", 5)
     assert checkpoint["arguments"]["backbone"] == "resnet18"
     assert checkpoint["statistics"]["image_threshold"] == pytest.approx(bundle["post_processing"]["image_threshold"])
     assert main(["inspect", str(deployed.bundle)]) == 0
