@@ -22,7 +22,7 @@ CASES = Path(__file__).parent / "cases"
 
 FAMILIES = ("light", "heavy")
 
-START_S, HANG_S = 180, 5
+START_S, HANG_S = 300, 5
 
 STILL_S = 120
 """A process that gets no processor, because others have it, is waited for; one that sleeps for so long hangs."""
@@ -66,14 +66,16 @@ def attack(family: str, seed: str, seconds: float, counts: Counter[str], found: 
         heard, worked = started, 0.0
         try:
             while True:
-                ready, _, _ = select.select([child.stdout], [], [], HANG_S if kind else START_S)
+                limit = HANG_S if kind else START_S
+                ready, _, _ = select.select([child.stdout], [], [], limit)
                 chunk = os.read(child.stdout.fileno(), 1 << 16) if ready else b""
-                starved = processor_s(child.pid) < worked + HANG_S - 1 and time.monotonic() < heard + STILL_S
-                if not ready and kind and starved:
+                starved = processor_s(child.pid) < worked + limit - 1 and time.monotonic() < heard + limit + STILL_S
+                if not ready and starved:
                     continue
                 heard, worked = time.monotonic(), processor_s(child.pid)
                 if not ready:
-                    keep(Path(folder), kind, f"no answer after {HANG_S if kind else START_S} s of work", found)
+                    assert kind, f"{family} did not start"
+                    keep(Path(folder), kind, f"no answer after {limit} s of work", found)
                     break
                 if not chunk:
                     if (status := child.wait()) != 0:
