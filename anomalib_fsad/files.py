@@ -3,6 +3,7 @@
 
 import hashlib
 import os
+import shutil
 import socket
 import threading
 import time
@@ -37,12 +38,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         ...     [(file.name, file.read_text()) for file in Path(folder).iterdir()]
         [('a.txt', 'whole')]
     """
-    prefix = f".{_digest(path.name)}."
-    for left in path.parent.glob(f"{prefix}*.part"):
-        if _is_abandoned(left):
-            left.unlink(missing_ok=True)
-    # No part of the name itself, which may be as long as names can be.
-    draft = path.with_name(f"{prefix}{_here()}.{os.getpid()}.{threading.get_ident()}.part")
+    draft = draft_of(path)
     DRAFTS.add(draft.name)
     try:
         yield draft
@@ -53,6 +49,39 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     finally:
         draft.unlink(missing_ok=True)
         DRAFTS.discard(draft.name)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """The same for a folder, which is not there yet: an empty draft to fill, all or nothing.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with replacing_folder(Path(folder) / "a") as draft:
+        ...         _ = (draft / "b.txt").write_text("whole")
+        ...     [str(file.relative_to(folder)) for file in Path(folder).rglob("*.txt")]
+        ['a/b.txt']
+    """
+    draft = draft_of(path)
+    DRAFTS.add(draft.name)
+    try:
+        draft.mkdir()
+        yield draft
+        draft.replace(path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        DRAFTS.discard(draft.name)
+
+
+def draft_of(path: Path) -> Path:
+    """Where this thread writes what is to become ``path``; what killed processes left of it is removed."""
+    # No part of the name itself, which may be as long as names can be.
+    prefix = f".{_digest(path.name)}."
+    for left in path.parent.glob(f"{prefix}*.part"):
+        if _is_abandoned(left):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+    return path.with_name(f"{prefix}{_here()}.{os.getpid()}.{threading.get_ident()}.part")
 
 
 def shortened(name: str, suffix: str = "") -> str:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The results of cells on disk: a json and an npz each, and the table of all."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pandas as pd
 
 from anomalib_fsad.compare.cells import Cell
 from anomalib_fsad.compare.mistakes import Mistakes
+from anomalib_fsad.files import replacing
 
 
 class Store:
@@ -58,20 +60,23 @@ class Store:
         file = self.row_file(cell)
         file.parent.mkdir(parents=True, exist_ok=True)
         names = [Path(path).parts[-3:] for path in paths]  # .../<split>/<kind>/<file>, the same on every machine
+        content = io.BytesIO()
         np.savez_compressed(
-            file.with_suffix(".npz"),
+            content,
             paths=np.array(["/".join(parts) for parts in names]),
             scores=np.asarray(scores, dtype=np.float64),
             labels=np.asarray(labels, dtype=np.int64),
             **({} if worst is None else {f"worst_{name}": value for name, value in worst._asdict().items()}),
         )
-        temporary = file.with_suffix(".writing")
-        temporary.write_text(json.dumps(row, indent=1, default=str))
-        temporary.replace(file)
+        with replacing(file.with_suffix(".npz")) as draft:
+            draft.write_bytes(content.getvalue())
+        with replacing(file) as draft:
+            draft.write_text(json.dumps(row, indent=1, default=str))
 
     def write_table(self) -> Path:
         """All rows in one csv."""
         rows = [json.loads(file.read_text()) for file in sorted((self.folder / "cells").glob("*.json"))]
         table = self.folder / "results.csv"
-        pd.DataFrame(rows).to_csv(table, index=False)
+        with replacing(table) as draft:
+            pd.DataFrame(rows).to_csv(draft, index=False)
         return table

@@ -15,6 +15,8 @@ from anomalib.models import AnomalibModule
 
 from anomalib_fsad.compare.building import arguments_of, find_model
 from anomalib_fsad.compare.cells import PLACES, Cell
+from anomalib_fsad.files import replacing
+from anomalib_fsad.models.components.checkpoint import load_plain
 
 FROZEN = "teacher."
 SHOWN = "support."
@@ -51,7 +53,7 @@ class Trainings:
         file = self.file(cell)
         if not file.is_file():
             return None
-        content = torch.load(file, weights_only=True)
+        content = load_plain(file)
         network: Any = model.model
         missing, unexpected = network.load_state_dict(content["weights"], strict=False)
         lost = [name for name in missing if not name.startswith((FROZEN, SHOWN))]
@@ -66,9 +68,8 @@ class Trainings:
         file.parent.mkdir(parents=True, exist_ok=True)
         network: Any = model.model
         weights = {n: w for n, w in network.state_dict().items() if not n.startswith((FROZEN, SHOWN))}
-        temporary = file.with_suffix(".writing")
-        torch.save({"weights": weights, "known": known}, temporary)
-        temporary.replace(file)
+        with replacing(file) as draft:
+            torch.save({"weights": weights, "known": known}, draft)
 
 
 def _plain(value: Any) -> Any:

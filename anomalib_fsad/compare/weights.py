@@ -5,13 +5,13 @@ anomalib's models take ``pre_trained: bool`` at most (Stfpm not even that) and d
 table of weight sources; here a local file is written into that table, so that ``pre_trained=True`` reads it.
 """
 
-import os
 from pathlib import Path
 
 import timm
 import torch
 from timm.models import _registry as timm_registry
 
+from anomalib_fsad.files import replacing
 from anomalib_fsad.models.components.pyramid import WEIGHT_TAGS
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -52,9 +52,8 @@ def untrained_weights(folder: Path, backbone: str, seed: int) -> Path:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             state = _create(architecture).state_dict()
-        temporary = file.with_suffix(f".{os.getpid()}")  # not a drawn number: all processes draw the same
-        torch.save(state, temporary)
-        temporary.replace(file)
+        with replacing(file) as draft:
+            torch.save(state, draft)
     return file
 
 

@@ -63,7 +63,8 @@ class MedicalFewShot(ShortErrors, AnomalibDataModule):
             images of a batch as supports.
         intensity: how 16-bit, float and DICOM values become [0, 1]: ``auto``, ``minmax``, ``percentile`` or
             ``window(center,width)``.
-        on_error: what an unreadable image does: ``raise``, or ``skip``, which counts and lists them.
+        on_error: what an unreadable image does: ``raise``, or ``skip``, which counts and lists them. One that becomes
+            unreadable while it is trained on is named, and another takes its place.
         cache: where decoded, resized training and support images are kept: ``ram``, ``disk`` or ``none``.
         cache_gib: memory for ``ram``, in GiB.
         cache_dir: folder for ``disk`` and for 8-bit copies of what the visualizer cannot open; by default
@@ -299,6 +300,7 @@ class MedicalFewShot(ShortErrors, AnomalibDataModule):
         task = TaskType.SEGMENTATION if splits.has_masks(plan.test) else TaskType.CLASSIFICATION
         val_task = TaskType.SEGMENTATION if splits.has_masks(val) else TaskType.CLASSIFICATION
         self.train_data = FewShotDataset(plan.train, self.store, task)
+        self.train_data.replaces_unreadable = self.on_error == "skip"
         self.val_data = FewShotDataset(val, self.store, val_task)
         self.test_data = FewShotDataset(plan.test, self.store, task)
         self.support_data = FewShotDataset(plan.support, self.store)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A table of images as an anomalib dataset whose items may carry support images."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import pandas as pd
@@ -16,7 +18,9 @@ from torchvision.tv_tensors import Image, Mask
 from anomalib_fsad.data.batch import FewShotBatch, FewShotItem
 from anomalib_fsad.data.cache import ImageStore
 from anomalib_fsad.data.episodes import EpisodeDraw, FixedDraw
-from anomalib_fsad.images.decoding import read_mask
+from anomalib_fsad.images.decoding import ImageReadError, read_mask
+
+logger = logging.getLogger(__name__)
 
 
 class Sample(NamedTuple):
@@ -52,6 +56,7 @@ class FewShotDataset(AnomalibDataset):
         self.samples.attrs["task"] = TaskType(task).value
         self.store = store
         self.draw: EpisodeDraw | FixedDraw | None = None
+        self.replaces_unreadable = False
         self._plain: tuple[pd.DataFrame, list[Sample]] | None = None
 
     @property
@@ -74,8 +79,30 @@ class FewShotDataset(AnomalibDataset):
         return (self[row] for row in range(len(self)))
 
     def __getitem__(self, index: int) -> FewShotItem:
-        """The query at ``index``, and its supports of that epoch."""
+        """The query at ``index``, and its supports of that epoch.
+
+        Where ``replaces_unreadable`` is set, an image that can be read no more gives its place to the next of its
+        category: each process goes through as many batches as it would have, so that none waits for another for ever.
+        """
         epoch, row = divmod(int(index), len(self))
+        try:
+            return self._item(row, epoch)
+        except ImageReadError as error:
+            if not self.replaces_unreadable:
+                raise
+            logger.warning("on_error=skip: %s Another image takes its place.", error)
+            for other in self._next_of_category(row):
+                with suppress(ImageReadError):
+                    return self._item(other, epoch)
+            raise
+
+    def _next_of_category(self, row: int) -> Iterator[int]:
+        """The other rows of a row's category, from it on and round."""
+        category, count = self._sample(row).category, len(self)
+        others = ((row + step) % count for step in range(1, count))
+        return (other for other in others if self._sample(other).category == category)
+
+    def _item(self, row: int, epoch: int) -> FewShotItem:
         sample = self._sample(row)
         image = Image(self.store.read(sample.image_path))
         mask = self._mask(sample, image.shape[-2:])

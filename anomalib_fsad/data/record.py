@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anomalib_fsad import __version__
+from anomalib_fsad.files import replacing
 
 OPTIONS = (
     "protocol",
@@ -33,9 +34,10 @@ def results_folder(trainer: Any) -> Path | None:
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write as JSON."""
+    """Write as JSON, all at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    with replacing(path) as draft:
+        draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def tested_record(trainer: Any, data: Mapping[str, Any]) -> dict[str, Any]:

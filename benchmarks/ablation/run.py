@@ -24,6 +24,7 @@ from anomalib_fsad.compare.options import pre_trained
 from anomalib_fsad.compare.page import Table, Text
 from anomalib_fsad.compare.report import pm
 from anomalib_fsad.data.phantom.organs import ORGANS
+from anomalib_fsad.files import replacing
 from anomalib_fsad.plugin import register
 from benchmarks.ablation.images import LESION_SIZES, Sets
 from benchmarks.command import parser_of
@@ -137,7 +138,8 @@ def run_missing(csv: Path, recipe: dict[str, Any], options: argparse.Namespace) 
                 continue
             rows = run(recipe, method, seed, sets, options).assign(**settings)
             known = pd.concat([known, rows], ignore_index=True)
-            known.to_csv(csv, index=False, float_format="%.4f")
+            with replacing(csv) as draft:
+                known.to_csv(draft, index=False, float_format="%.4f")
             print(rows[["method", "seed", "radius", *METRICS]].to_string(index=False), flush=True)
     chosen = alike(known)
     return chosen[chosen["seed"].isin(options.seeds) & chosen["method"].isin(list(recipe["methods"]))]

@@ -3,14 +3,16 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from anomalib.engine import Engine
 
 from anomalib_fsad import D24FAD
-from tests.integration import ddp_job
+from tests.integration import ddp_job, dying_job
 from tests.integration.conftest import PROJECT
 
 
@@ -45,3 +47,32 @@ def test_two_processes_agree_with_each_other_and_with_one(tmp_path):
     assert model.model.support.images.double().sum().item() == first["support_sum"]
     assert metrics["image_AUROC"] == pytest.approx(first["metrics"]["image_AUROC"], abs=1e-6)
     assert metrics["pixel_AUROC"] == pytest.approx(first["metrics"]["pixel_AUROC"], abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.cli
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_dies_ends_the_others(tmp_path, rank):
+    """With an exit status, within minutes, and with no process left."""
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", "-m", dying_job.__name__, tmp_path, str(rank)]
+    with (tmp_path / "said").open("w") as said:
+        job = subprocess.Popen(command, env=environment, cwd=PROJECT, stdout=said, stderr=said, start_new_session=True)
+        try:
+            assert job.wait(timeout=300) != 0
+            end = time.monotonic() + 60
+            while group_lives(job.pid):
+                assert time.monotonic() < end, (tmp_path / "said").read_text()[-4000:]
+                time.sleep(0.5)
+        finally:
+            if group_lives(job.pid):
+                os.killpg(job.pid, signal.SIGKILL)
+
+
+def group_lives(process: int) -> bool:
+    """Whether any process of a group is there."""
+    try:
+        os.killpg(process, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -2,9 +2,6 @@
 """Phantom images and the phantom set on disk."""
 
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +13,7 @@ from PIL import Image
 from anomalib_fsad.data.phantom.canvas import PatientRng, Rng, box_blur, smooth_noise
 from anomalib_fsad.data.phantom.lesions import LESIONS, STRENGTHS, VISIBLE, Strength
 from anomalib_fsad.data.phantom.organs import ORGANS
+from anomalib_fsad.files import replacing_folder
 
 SPLITS = ("train", "good", "bad")
 
@@ -114,26 +112,22 @@ def write_phantom(
     if (home / "phantom.json").is_file():
         return home
     root.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".phantom_", dir=root))
     kinds = [(lesion, strength) for strength in strengths for lesion in LESIONS]
     try:
-        for number, organ in enumerate(ORGANS):
-            for split, count in zip(SPLITS, (n_train, n_test, n_test), strict=True):
-                for i in range(count):
-                    lesion, strength = kinds[i % len(kinds)] if split == "bad" else (None, "easy")
-                    patient = [seed, number, SPLITS.index(split), i]
-                    phantom = make_phantom(organ, patient, image_size, lesion, strength, spread)
-                    _write_one(scratch / organ, phantom, split, i, lesion, strength)
-        sizes = {"image_size": image_size, "n_train": n_train, "n_test": n_test, "seed": seed}
-        options = {**sizes, "spread": spread, "strengths": list(strengths)}
-        (scratch / "phantom.json").write_text(json.dumps(options))
-        scratch.chmod(0o755)
-        os.replace(scratch, home)  # all or nothing, also with several processes at work  # noqa: PTH105
+        with replacing_folder(home) as scratch:  # all or nothing, also with several processes at work
+            for number, organ in enumerate(ORGANS):
+                for split, count in zip(SPLITS, (n_train, n_test, n_test), strict=True):
+                    for i in range(count):
+                        lesion, strength = kinds[i % len(kinds)] if split == "bad" else (None, "easy")
+                        patient = [seed, number, SPLITS.index(split), i]
+                        phantom = make_phantom(organ, patient, image_size, lesion, strength, spread)
+                        _write_one(scratch / organ, phantom, split, i, lesion, strength)
+            sizes = {"image_size": image_size, "n_train": n_train, "n_test": n_test, "seed": seed}
+            options = {**sizes, "spread": spread, "strengths": list(strengths)}
+            (scratch / "phantom.json").write_text(json.dumps(options))
     except OSError:
         if not (home / "phantom.json").is_file():  # another process was faster otherwise
             raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return home
 
 

@@ -2,7 +2,6 @@
 """Writes a report image by image: what is held in memory of each is a line of its table, not its pictures."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from anomalib_fsad.deploy.report.content import Basis, Finding
 from anomalib_fsad.deploy.report.page import page_body
 from anomalib_fsad.deploy.report.pictures import heat_uri, mask_uri, picture_uri, side_for
 from anomalib_fsad.deploy.report.table import Line
+from anomalib_fsad.files import replacing
 from anomalib_fsad.html_page import foot, head, packaged
 
 
@@ -109,13 +109,8 @@ def new_report(path: Path, count: int, title: str) -> Iterator[ReportWriter]:
         title: of the page.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            yield ReportWriter(file, count, title)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with replacing(path) as draft, draft.open("w", encoding="utf-8") as file:
+        yield ReportWriter(file, count, title)
 
 
 def check_report_path(path: Path, *, overwrite: bool) -> None:

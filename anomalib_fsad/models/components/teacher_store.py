@@ -7,6 +7,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -105,11 +106,12 @@ class FolderStore:
             return None
         except (OSError, SafetensorError, ValueError) as error:
             logger.warning("The teacher's features in %s are damaged (%s) and made anew.", path, error)
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # a folder that is read only
+                path.unlink(missing_ok=True)
             return None
 
     def keep(self, name: str, maps: Levels) -> None:
-        """As a file."""
+        """As a file; where none can be written, on a full disk or a read-only one, training goes on without."""
         size = _bytes_of(maps.values())
         while self.used + size > self.limit and self.old:
             self._drop_oldest()
@@ -117,7 +119,11 @@ class FolderStore:
             _tell_full(self.limit)
             return
         whole = {level: tensor.contiguous() for level, tensor in maps.items()}
-        write_whole(self._path(name), lambda draft: save_file(whole, draft, {"digest": digest_of(whole)}))
+        try:
+            write_whole(self._path(name), lambda draft: save_file(whole, draft, {"digest": digest_of(whole)}))
+        except (OSError, SafetensorError) as error:
+            _tell_unwritable(self.folder, error)
+            return
         self.checked.add(name)
         self.used += size
         self.written += size
@@ -135,7 +141,8 @@ class FolderStore:
             msg = "the content is not what its digest says"
             raise ValueError(msg)
         self.checked.add(name)
-        os.utime(self._path(name))  # what was used last
+        with suppress(OSError):
+            os.utime(self._path(name))  # what was used last
 
     def _count(self) -> None:
         """See what is there, and what of it may go, the oldest last."""
@@ -188,7 +195,7 @@ def _bytes_of(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-_told: set[int] = set()
+_told: set[int | Path] = set()
 
 
 def _tell_full(limit: int) -> None:
@@ -199,4 +206,15 @@ def _tell_full(limit: int) -> None:
             "The cache of teachers' features is full at %g GiB: images beyond it are looked at anew in each epoch. "
             "Raise --model.cache_gib, or pass --model.cache_half true.",
             limit / GIB,
+        )
+
+
+def _tell_unwritable(folder: Path, error: Exception) -> None:
+    """Once a process and folder."""
+    if folder not in _told:
+        _told.add(folder)
+        logger.warning(
+            "The teachers' features cannot be kept in %s (%s): images are looked at anew in each epoch. Make room, or "
+            "name another folder in $ANOMALIB_FSAD_CACHE.",
+            *(folder, error),
         )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import logging
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,28 @@ def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path, paths: list[str]
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.raises(OSError, match=r"cache_dir: .*cannot be written \(.*--data\.cache ram"):
         store(tmp_path, "disk").fill(paths)
+
+
+def test_a_full_disk_is_named_and_leaves_nothing_half(tmp_path: Path, paths: list[str]) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, hard))
+    try:
+        with pytest.raises(OSError, match=r"cache_dir: .*cannot be written \(File too large\)\. Pass another folder"):
+            store(tmp_path, "disk").fill(paths)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    store(tmp_path, "disk").fill(paths)
+
+
+def test_a_cache_that_is_read_only_serves_what_it_has(
+    tmp_path: Path, paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(tmp_path, "disk").fill(paths)
+    monkeypatch.setattr(cache, "write_whole", lambda *_: pytest.fail("nothing is written"))
+    again = store(tmp_path, "disk")
+    again.fill(paths)
+    assert again.read(paths[0]).shape == (3, 16, 16)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is kept comes back, within the limit, and no damaged file is taken for a good one."""
 
+import errno
 import os
+import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -118,3 +120,40 @@ def test_many_write_the_same_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(6) as pool:
         assert all(pool.map(run, range(6)))
     assert len(list(tmp_path.rglob("*"))) == 21
+
+
+def test_a_full_disk_costs_the_cache_and_not_the_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = FolderStore(tmp_path, GIB)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
+    try:
+        for i in range(2):
+            store.keep(f"a/{i}", maps(i))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert store.read("a/0", NAMES) is None
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert caplog.text.count("cannot be kept in") == 1
+    assert "ANOMALIB_FSAD_CACHE" in caplog.text
+    store.keep("a/0", maps(0))
+    assert equal(store, "a/0", 0)
+
+
+def test_a_read_only_folder_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    FolderStore(tmp_path, GIB).keep("a/0", maps(0))
+    FolderStore(tmp_path, GIB).keep("a/1", maps(1))
+    (tmp_path / "a/1.safetensors").write_bytes(b"damaged")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    for place, name in ((os, "utime"), (Path, "unlink"), (Path, "replace")):
+        monkeypatch.setattr(place, name, refuse)
+    monkeypatch.setattr("anomalib_fsad.models.components.teacher_store.write_whole", refuse)
+    store = FolderStore(tmp_path, GIB)
+    assert equal(store, "a/0", 0)
+    assert store.read("a/1", NAMES) is None
+    store.keep("a/1", maps(1))
+    assert "Read-only file system" in caplog.text
