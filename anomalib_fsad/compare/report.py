@@ -10,6 +10,7 @@ from anomalib_fsad.compare.page import NONE, Block, Heading, Picture, Table, Tex
 from anomalib_fsad.compare.reading import COSTS, METRICS, Results
 from anomalib_fsad.compare.resampling import DRAWS
 from anomalib_fsad.compare.summary import MAIN, by_target, leak_worth, summarise
+from anomalib_fsad.files import replacing
 
 BEGIN, END = "<!-- tables: written by benchmarks.accuracy report -->", "<!-- end of tables -->"
 TITLE = "Results"
@@ -133,7 +134,8 @@ def put_into(document: Path, tables: str) -> None:
     text = document.read_text() if document.is_file() else f"# {TITLE}\n"
     before, _, rest = text.partition(BEGIN)
     after = rest.partition(END)[2]
-    document.write_text(f"{before.rstrip()}\n\n{BEGIN}\n\n{tables}\n{END}{after or chr(10)}")
+    with replacing(document) as draft:
+        draft.write_text(f"{before.rstrip()}\n\n{BEGIN}\n\n{tables}\n{END}{after or chr(10)}")
 
 
 def write_report(results: Results, out: Path, into: Path | None = None) -> list[Path]:
@@ -156,15 +158,16 @@ def write_report(results: Results, out: Path, into: Path | None = None) -> list[
     out.mkdir(parents=True, exist_ok=True)
     summaries = [summarise(results, e).assign(evaluation=e) for e in WAYS]
     summary = pd.concat([s for s in summaries if "model" in s], ignore_index=True)
-    summary.to_csv(out / "summary.csv", index=False, float_format="%.9g")
-    by_target(results, "held_out").to_csv(out / "targets.csv", index=False, float_format="%.9g")
     worth = leak_worth(results)
-    if len(worth):
-        worth.to_csv(out / "leak.csv", index=False, float_format="%.5g")
+    csvs = {"summary": summary, "targets": by_target(results, "held_out"), "cells": results.rows, "leak": worth}
+    for name, table in csvs.items():
+        if len(table):
+            with replacing(out / f"{name}.csv") as draft:
+                table.to_csv(draft, index=False, float_format="%.9g")
     plots = draw_plots(summary, worth, out)
     blocks, document = tables(results), into or out / "report.md"
     page = [*blocks, *(Picture(file, file.stem) for file in plots)]
     put_into(document, markdown(page if into is None else blocks, document.parent))
-    (out / "report.html").write_text(html_page(TITLE, [Heading(TITLE, 1), *page, *mistake_blocks(results)]))
-    results.rows.to_csv(out / "cells.csv", index=False, float_format="%.5g")
+    with replacing(out / "report.html") as draft:
+        draft.write_text(html_page(TITLE, [Heading(TITLE, 1), *page, *mistake_blocks(results)]))
     return [document, out / "report.html", out / "summary.csv", *plots]
