@@ -14,7 +14,7 @@ BACKBONES: dict[str, dict[str, Any]] = {
 
 TINY: dict[str, dict[str, Any]] = {
     "D24FAD": {"k_shot": 4, "lr": 1e-3},
-    "SCRD4AD": {},
+    "SCRD4AD": {"lr": 0.005},
     "PDD": {"second_backbone": "vmamba_atto"},
 }
 """Name of a model -> its arguments."""

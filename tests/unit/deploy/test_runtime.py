@@ -85,7 +85,7 @@ def test_ctrl_c_ends_predict_and_leaves_no_table_that_looks_finished(toy, toy_or
     picture = write_normals(tmp_path / "one", count=1, size=(600, 600)) / "0.png"
     images = tmp_path / "images"
     images.mkdir()
-    for place in range(400):
+    for place in range(4000):  # more than any machine is through with before it is interrupted
         os.link(picture, images / f"{place}.png")
     out = tmp_path / "out"
     command = [sys.executable, "-m", "anomalib_fsad.cli", "predict", toy.folder, toy_organ, images, out]
