@@ -4,8 +4,8 @@
     python -m benchmarks.speed growth --lines shots sizes bank
     python -m benchmarks.speed growth --lines files --files 100 1000 10000 100000
 
-Files are hard links to one image of 64 pixels in ten organs, so that a set of 100,000 files is made in seconds and
-decoding costs as little as it can: what is measured is the datamodule's own work on each file, and one decoding.
+Files are hard links to an image of 64 pixels for each of ten organs, so that a set of 100,000 files is made in seconds
+and decoding costs as little as it can: what is measured is the datamodule's own work on each file, and one decoding.
 """
 
 import argparse
@@ -88,9 +88,10 @@ def setup_seconds(count: int) -> float:
 
 def made_of_links(root: Path, count: int) -> None:
     """``count`` training files in ten organs, and a few test files."""
-    one = root / "one.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(one)
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     for organ in range(ORGANS):
+        one = root / f"{organ}.png"  # a file takes 65,000 links at most
+        Image.fromarray(pixels).save(one)
         for kind, files in (("train/good", count // ORGANS), ("test/good", 5), ("test/bad", 5)):
             place = root / "data" / f"organ{organ}" / kind
             place.mkdir(parents=True)
