@@ -2,6 +2,7 @@
 """D24FAD beside PatchCore and PaDiM on drawn organs: one organ left out, four normal images of it, the same teacher."""
 
 import argparse
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,12 @@ from rich.progress import track
 from rich.table import Table
 
 from anomalib_fsad.commands.common import OK, messages
+from anomalib_fsad.compare.options import SIZE, TEACHER
+from anomalib_fsad.files import replacing
 
-TEACHER, SIZE, SHOTS = "tf_efficientnet_lite0", 128, 4
+SHOTS = 4
+
+HEADER = ("model", "image AUROC", "pixel AUROC", "hottest pixel in the lesion")
 
 MODELS = ("D24FAD", "Patchcore", "Padim")
 
@@ -41,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
     offer_to_timm()
     table = Table(
-        *("model", "image AUROC", "pixel AUROC", "hottest pixel in the lesion"),
+        *HEADER,
         title=f"{options.target}: {SHOTS} normal images, trained {TEACHER}, {SIZE} px",
         title_justify="left",
     )
@@ -54,8 +59,8 @@ def run(options: argparse.Namespace) -> int:
         lines.append([name, *(f"{value:.3f}" for value in figures)])
         table.add_row(*lines[-1])
     Console().print(table)
-    figures_file = options.out / "figures.csv"
-    figures_file.write_text("\n".join(map(",".join, [[str(column.header) for column in table.columns], *lines])) + "\n")
+    with replacing(options.out / "figures.csv") as draft, draft.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([HEADER, *lines])
     messages.print(f"Pictures: {rows[0]}", markup=False, highlight=False, soft_wrap=True)
     return OK
 

@@ -71,12 +71,19 @@ def amounts(organs: Sequence[str], images: Sequence[int], most: int) -> Iterator
         yield Amount("organs", tuple(sorted(organs[:count])), most)
 
 
-def linked(root: Path, folder: Path, images: int) -> dict[str, int]:
-    """A copy of a root, made of links, with the first training images of each organ; how many each has there."""
+def linked(root: Path, folder: Path, images: int, whole: str | None = None) -> dict[str, int]:
+    """A copy of a root, made of links, with the first training images of each organ; how many each has there.
+
+    Args:
+        root: what is copied.
+        folder: the copy.
+        images: how many.
+        whole: an organ that keeps all: the target, whose supports are drawn from them.
+    """
     counts = {}
     for organ in sorted(path for path in root.iterdir() if (path / NORMAL).is_dir()):
         place = folder / organ.name
-        kept = images_in(organ / NORMAL)[:images]
+        kept = images_in(organ / NORMAL)[: None if organ.name == whole else images]
         counts[organ.name] = len(kept)
         (place / NORMAL).mkdir(parents=True, exist_ok=True)
         for file in kept:
@@ -143,25 +150,17 @@ def main(arguments: Sequence[str]) -> None:
     for target in options.targets:
         after = sorted(everything, key=lambda organ: (organ <= target, organ))
         organs = [organ for organ in after if organ != target]
+        places = {count: options.runs / "root" / f"{count}-{target}" for count in (*options.images, most)}
+        counts = {count: linked(root, place, count, target) for count, place in places.items()}
         for amount in amounts(organs, options.images, most):
-            place = options.runs / "root" / str(amount.images)
-            counts = linked(root, place, amount.images)
-            trained_on = sum(counts[organ] for organ in amount.organs)
+            trained_on = sum(counts[amount.images][organ] for organ in amount.organs)
             share = trained_on / sum(everything[organ] for organ in organs)
-            todo = [given(cell, amount, place, share) for cell in cells if cell.target == target]
+            todo = [given(cell, amount, places[amount.images], share) for cell in cells if cell.target == target]
             store = Store(options.runs / amount.name)
             run_cells(todo, store, Teachers(options.pre_trained, options.runs / "weights"))
             size = len(amount.organs) if amount.curve == "organs" else amount.images
-            rows += [
-                {
-                    "curve": amount.curve,
-                    "amount": size,
-                    "images": trained_on,
-                    **store.row(cell),
-                }
-                for cell in todo
-                if store.finished(cell)
-            ]
+            known = {"curve": amount.curve, "amount": size, "images": trained_on}
+            rows += [{**known, **store.row(cell)} for cell in todo if store.finished(cell)]
     table = pd.DataFrame(rows)
     blocks: list[Block] = [made_with(command(parser.prog, arguments)), Text(NOTES), table_of(table)]
     write(options.results, "sources", "D24FAD against what it was trained on", table, blocks, plot(table))

@@ -29,6 +29,8 @@ def test_a_folder_of_links_has_the_first_images_and_the_whole_test_set(tmp_path:
     assert counts == dict.fromkeys(ORGANS, 3)
     assert sorted(path.name for path in (tmp_path / "few" / "a" / NORMAL).iterdir()) == ["0.png", "1.png", "2.png"]
     assert len(list((tmp_path / "few" / "a" / "test" / "good").iterdir())) == 4
+    # The supports of a target are drawn from all that it has, whatever the sources are cut to.
+    assert linked(root, tmp_path / "target", 3, whole="b") == {"a": 3, "b": 4, "c": 3}
 
 
 def test_table_and_plot_have_a_point_for_each_amount() -> None:
