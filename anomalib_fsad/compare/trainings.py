@@ -38,10 +38,11 @@ class Trainings:
     def file(self, cell: Cell) -> Path:
         """Named by all that has a say in the training."""
         path = cell.model_config["class_path"]
-        without = getattr(find_model(path), "shown_only", ())
         parameters = arguments_of(path).items()
-        defaults = {name: p.default for name, p in parameters if p.default is not p.empty}
-        model = {n: v for n, v in (defaults | cell.model_config["init_args"]).items() if n not in without}
+        model = {name: p.default for name, p in parameters if p.default is not p.empty}
+        model |= cell.model_config["init_args"]
+        for option in getattr(find_model(path), "shown_only", lambda _: ())(model):
+            model.pop(option, None)
         data = {n: v for n, v in cell.data_config["init_args"].items() if n not in NO_SAY}
         training = {"train_k_shot": cell.k_shot} | {n: v for n, v in cell.training.items() if n != "threshold"}
         content = json.dumps([path, model, data, training], sort_keys=True, default=_plain)

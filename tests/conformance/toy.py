@@ -58,14 +58,7 @@ class Toy(Detector, AnomalibModule):
         seed: int | None = 1,
         visualizer: bool = True,
     ) -> None:
-        super().__init__(
-            backbone=backbone,
-            image_size=image_size,
-            lr=lr,
-            max_epochs=max_epochs,
-            seed=seed,
-            visualizer=visualizer,
-        )
+        super().__init__(visualizer=visualizer)
         with seeded(seed):
             self.model = ToyModel(backbone, pre_trained)
         self.loss = ToyLoss()

@@ -67,16 +67,11 @@ class Detector(ShortErrors, LightningModule):
     gives its signature, a torch model as ``self.model``, ``distil(batch)`` with the maps that ``self.loss`` compares,
     and the loss, which returns a dict with ``loss`` and its parts.
 
+    anomalib stores a model's signature as its hyper-parameters; those named here are read from there, as the model's
+    constructor left them: ``backbone``, ``image_size``, ``lr``, ``max_epochs`` and ``seed``; where the model has them,
+    ``cache_teachers``, ``cache_gib``, ``cache_half``, and ``normalize``, whether images are.
+
     Args:
-        backbone: the teacher, whose mean and deviation images are normalised by.
-        image_size: height and width, or one number for both.
-        lr: learning rate of Adam.
-        cache_teachers: where the teachers' features are kept: ``none``, ``ram`` or ``disk``.
-        cache_gib: how much of them.
-        cache_half: whether in half precision.
-        max_epochs: epochs to train; ``None`` leaves it to the trainer, or to the recipe if that was told nothing.
-        seed: of the initial weights and all that is drawn in training.
-        normalize: whether images are normalised.
         pre_processor: anomalib's, or ``True`` for resizing and normalising.
         post_processor: anomalib's.
         evaluator: anomalib's.
@@ -100,37 +95,31 @@ class Detector(ShortErrors, LightningModule):
 
     def __init__(
         self,
-        *,
-        backbone: str,
-        image_size: int | Sequence[int],
-        lr: float,
-        max_epochs: int | None,
-        seed: int | None,
-        normalize: bool = True,
-        cache_teachers: CachePlace = "none",
-        cache_gib: float = CACHE_GIB,
-        cache_half: bool = False,
         pre_processor: PreProcessor | bool = True,
         post_processor: PostProcessor | bool = True,
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
-        check_cache(cache_teachers, cache_gib)
-        own = pre_processor_for(backbone, image_size, normalize=normalize)
+        own = pre_processor is True
         super().__init__(
-            pre_processor=own if pre_processor is True else pre_processor,
+            pre_processor=False if own else pre_processor,
             post_processor=post_processor,
             evaluator=evaluator,
             visualizer=visualizer,
         )
-        self.lr = lr
-        self.max_epochs = max_epochs
-        self.seed = seed
-        self.cache_teachers = cache_teachers
-        self.cache_gib = cache_gib
-        self.cache_half = cache_half
+        told = self.hparams
+        self.lr: float = told["lr"]
+        self.max_epochs: int | None = told["max_epochs"]
+        self.seed: int | None = told["seed"]
+        self.cache_teachers: CachePlace = told.get("cache_teachers", "none")
+        self.cache_gib: float = told.get("cache_gib", CACHE_GIB)
+        self.cache_half: bool = told.get("cache_half", False)
+        check_cache(self.cache_teachers, self.cache_gib)
         # anomalib's tiled ensemble asks an instance for a pre-processor of another size.
-        self.configure_pre_processor = partial(_sized, backbone, image_size, normalize)  # type: ignore[method-assign]
+        sized = partial(_sized, told["backbone"], told["image_size"], told.get("normalize", True))
+        self.configure_pre_processor = sized  # type: ignore[method-assign]
+        if own:
+            self.pre_processor = sized()
         # The recipe decides then, and says so.
         warnings.filterwarnings("ignore", message="`max_epochs` was not set")
 

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
+from anomalib.data import Batch
 from anomalib.pre_processing import PreProcessor
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
 from anomalib_fsad.models.components import Detector, SteadyPostProcessor
 from anomalib_fsad.models.d24fad.nearest_model import NearestModel
 from anomalib_fsad.models.d24fad.patch_bank import Bank
+from anomalib_fsad.models.d24fad.space_weights import learnt_weights
 from anomalib_fsad.models.d24fad.support import SupportMaps
 from anomalib_fsad.models.d24fad.support_source import datamodule_support, folder_support, training_support
 from anomalib_fsad.models.d24fad.torch_model import D24FADModel
@@ -38,11 +41,14 @@ class FewShotDetector(Detector):
     not_restored: ClassVar[dict[str, Any]] = {"pre_trained": False, "few_shot_source": None}
 
     model: D24FADModel
-    k_shot: int | None
-    few_shot_source: str | Path | None
-    threshold: str
-    target_fpr: float
-    _remembered: dict[str, SupportMaps | Bank]
+
+    def __init__(self, *components: Any) -> None:
+        super().__init__(*components)
+        self.k_shot: int | None = self.hparams["k_shot"]
+        self.few_shot_source: str | Path | None = self.hparams["few_shot_source"]
+        self.threshold: str = self.hparams["threshold"]
+        self.target_fpr: float = self.hparams["target_fpr"]
+        self._remembered: dict[str, SupportMaps | Bank] = {}  # of supports that come again in one validation
 
     # Finding it ------------------------------------------------------------------------------------------------------
 
@@ -56,8 +62,10 @@ class FewShotDetector(Detector):
         self._remembered = {}
         if not self.trainer.sanity_checking and self.trainer.state.fn != "fit":
             self._find_support()
-        elif len(self.model.support):
-            self.model.encode_support()
+        else:
+            self._weigh_spaces()
+            if len(self.model.support):
+                self.model.encode_support()
 
     def on_test_start(self) -> None:
         """Find the support of what is tested."""
@@ -73,6 +81,7 @@ class FewShotDetector(Detector):
 
     def on_fit_end(self) -> None:
         """Leave a support behind that fits the trained weights."""
+        self._weigh_spaces()
         self.model.encode_support()
         self._set_threshold()
         super().on_fit_end()
@@ -120,6 +129,34 @@ class FewShotDetector(Detector):
             )
             raise ValueError(msg)
         return dataset
+
+    # Scoring ---------------------------------------------------------------------------------------------------------
+
+    def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
+        """Score a batch against its own supports if it brings some, else against the support set."""
+        del args, kwargs
+        support = getattr(batch, "support", None)
+        return self._explained(batch, None if support is None else self._described(support))
+
+    def test_step(self, batch: Batch, batch_idx: int, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
+        """Score a batch against the support set."""
+        del batch_idx, args, kwargs
+        return self._explained(batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
+        """Score a batch against the support set."""
+        del batch_idx, dataloader_idx
+        return self._explained(batch)
+
+    def _explained(self, batch: Batch, support: SupportMaps | list[Bank] | None = None) -> Batch:
+        predictions, weights, patch = self.model.predict_with_weights(batch.image, support)
+        batch.update(**predictions._asdict())
+        # Beside anomalib's own fields: what each of the K supports counted, by scale and on average.
+        batch.support_weights_by_scale = weights  # B x S x K
+        batch.support_weights = weights.mean(dim=1)  # B x K
+        if patch is not None:
+            batch.nearest_support, batch.nearest_box = patch  # B, B x 4
+        return batch
 
     # Using it --------------------------------------------------------------------------------------------------------
 
@@ -178,6 +215,40 @@ class FewShotDetector(Detector):
         maps = self.model.describe(support)
         rows = range(len(support))
         return [SupportMaps([m[row] for m in maps.keys], [m[row] for m in maps.values]) for row in rows]
+
+    @torch.no_grad()
+    def _weigh_spaces(self) -> None:
+        """With ``space_weights="learnt"``: let the validation images say what each space counts."""
+        model = self.model
+        if not isinstance(model, NearestModel) or not model.learn_weights:
+            return
+        training = model.training
+        model.eval()
+        model.space_weights.fill_(1.0)
+        self._remembered = {}
+        model.encode_support()
+        categories: list[str] = []
+        maps, labels = [], []
+        for batch in self.trainer.val_dataloaders or self.trainer.datamodule.val_dataloader():  # type: ignore[attr-defined]
+            support = getattr(batch, "support", None)
+            own = [model.support.bank] * len(batch.image)
+            banks = own if support is None else cast("list[Bank]", self._described(support.to(self.device)))
+            images = self._prepared(batch.image.to(self.device)[None])[0]
+            maps.append(model.space_maps(images, banks).cpu())
+            labels.append(batch.gt_label.cpu())
+            categories += getattr(batch, "category", None) or [""] * len(images)
+        weights = learnt_weights(torch.cat(maps), torch.cat(labels), categories, model.image_score)
+        if weights is None:
+            logger.warning(
+                "space_weights=learnt needs validation images of which some are abnormal: all spaces count alike. "
+                "Pass --data MedicalFewShot --data.protocol episodic, whose validation images are of other categories."
+            )
+        else:
+            model.space_weights.copy_(torch.tensor(weights))
+            shown = ", ".join(f"{space} {weight:.2f}" for space, weight in zip(model.spaces, weights, strict=True))
+            logger.info("Weights of the spaces, learnt from %d validation images: %s.", len(categories), shown)
+        self._remembered = {}
+        model.train(training)
 
     def _set_threshold(self) -> None:
         """A threshold for the target from its own normal images: each is scored by the other K - 1."""

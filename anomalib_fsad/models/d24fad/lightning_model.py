@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """D24FAD as an anomalib model."""
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -12,24 +11,18 @@ from anomalib.models.components import AnomalibModule
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
-from lightning.pytorch.utilities.types import STEP_OUTPUT
 
-from anomalib_fsad.models.components import CachePlace, ImageScore, Recipe, check_choice, checked_size, seeded
-from anomalib_fsad.models.components.anomaly_map import TOP_SHARES
+from anomalib_fsad.models.components import CachePlace, ImageScore, Recipe, checked_size, seeded
 from anomalib_fsad.models.components.detector import CACHE_GIB, pre_processor_for
 from anomalib_fsad.models.components.pyramid import RESNETS, architecture
 from anomalib_fsad.models.d24fad.few_shot import FewShotDetector
 from anomalib_fsad.models.d24fad.loss import D24FADLoss
-from anomalib_fsad.models.d24fad.nearest import SPACES, Space
+from anomalib_fsad.models.d24fad.nearest import Space
 from anomalib_fsad.models.d24fad.nearest_model import NearestModel
-from anomalib_fsad.models.d24fad.patch_bank import Bank
-from anomalib_fsad.models.d24fad.support import SupportMaps
-from anomalib_fsad.models.d24fad.support_source import partners_in_batch
+from anomalib_fsad.models.d24fad.options import check_matching, check_options
+from anomalib_fsad.models.d24fad.partners import lone_image, partners_in_batch, tell_lonely
 from anomalib_fsad.models.d24fad.torch_model import D24FADModel, EpisodeMaps
 from anomalib_fsad.models.d24fad.visualizer import D24FADVisualizer
-from anomalib_fsad.threshold import check_target
-
-logger = logging.getLogger(__name__)
 
 
 class D24FAD(FewShotDetector, AnomalibModule):
@@ -54,8 +47,10 @@ class D24FAD(FewShotDetector, AnomalibModule):
             takes the other images of the batch, about K + 1 times less work. A datamodule that gives no supports is
             always trained ``in_batch``.
         matching: ``aligned`` compares place by place with a blend of the supports, as the paper does; ``nearest``
-            compares each patch with the nearest of all supports. The three options below go with ``nearest``.
+            compares each patch with the nearest of all supports. The four options below go with ``nearest``.
         spaces: where patches are taken from: any of ``student``, ``teacher`` and ``residual``, their difference.
+        space_weights: ``equal``, or ``learnt`` by the validation images, which are of other tasks: those weights that
+            tell their abnormal images best.
         augment_support: show each support six times: mirrored, turned by 10 degrees, a tenth smaller and larger.
         calibrate: bring the levels to one scale, by the distances of the supports among one another.
         image_score: the score of an image is the ``max`` or the ``mean`` of its map, or that of its highest hundredth
@@ -82,12 +77,7 @@ class D24FAD(FewShotDetector, AnomalibModule):
         'one_class'
     """
 
-    architecture = ("backbone", "image_score", "matching", "spaces", "augment_support", "calibrate")
-    shown_only = (
-        *("few_shot_source", "matching", "spaces", "augment_support", "calibrate"),
-        *("image_score", "threshold", "target_fpr"),
-    )
-    """Arguments that say how images are compared, and have no say in training."""
+    architecture = ("backbone", "image_score", "matching", "spaces", "space_weights", "augment_support", "calibrate")
     recipe = Recipe(70)
     default_size = 128
 
@@ -102,6 +92,7 @@ class D24FAD(FewShotDetector, AnomalibModule):
         support_mode: Literal["episode", "in_batch"] = "episode",
         matching: Literal["aligned", "nearest"] = "aligned",
         spaces: Sequence[Space] = ("student",),
+        space_weights: Literal["equal", "learnt"] = "equal",
         augment_support: bool = False,
         calibrate: bool = False,
         image_score: ImageScore = "max",
@@ -121,37 +112,12 @@ class D24FAD(FewShotDetector, AnomalibModule):
     ) -> None:
         # Plain data before super().__init__, which stores these very names as the hyper-parameters.
         image_size = checked_size(image_size)
-        check_choice("support_mode", support_mode, ("episode", "in_batch"))
-        check_choice("image_score", image_score, ("max", "mean", *TOP_SHARES))
-        check_choice("matching", matching, ("aligned", "nearest"))
+        normalize = architecture(backbone) not in RESNETS if normalize is None else normalize
         spaces = [cast("Space", space) for space in spaces]
-        check_spaces(matching, spaces, augment_support=augment_support, calibrate=calibrate)
-        check_choice("threshold", threshold, ("support", "validation"))
-        check_target(target_fpr)
-        if k_shot is not None and k_shot < 1:
-            msg = f"k_shot={k_shot} must be at least 1."
-            raise ValueError(msg)
-        super().__init__(
-            backbone=backbone,
-            image_size=image_size,
-            lr=lr,
-            cache_teachers=cache_teachers,
-            cache_gib=cache_gib,
-            cache_half=cache_half,
-            max_epochs=max_epochs,
-            seed=seed,
-            normalize=architecture(backbone) not in RESNETS if normalize is None else normalize,
-            pre_processor=pre_processor,
-            post_processor=post_processor,
-            evaluator=evaluator,
-            visualizer=visualizer,
-        )
-        self.k_shot = k_shot
-        self.few_shot_source = few_shot_source
+        check_options(k_shot, support_mode, image_score, threshold, target_fpr)
+        check_matching(matching, spaces, space_weights, augment_support=augment_support, calibrate=calibrate)
+        super().__init__(pre_processor, post_processor, evaluator, visualizer)
         self.support_mode = support_mode
-        self.threshold = threshold
-        self.target_fpr = target_fpr
-        self._remembered: dict[str, SupportMaps | Bank] = {}
         with seeded(seed):
             self.model: D24FADModel = (
                 D24FADModel(backbone, pre_trained, image_score)
@@ -163,6 +129,7 @@ class D24FAD(FewShotDetector, AnomalibModule):
                     spaces=spaces,
                     augment_support=augment_support,
                     calibrate=calibrate,
+                    learn_weights=space_weights == "learnt",
                 )
             )
         self.loss = D24FADLoss(tsd_weight)
@@ -173,50 +140,19 @@ class D24FAD(FewShotDetector, AnomalibModule):
         if self.support_mode == "episode" and support is not None:
             return self.model.episode(batch.image, self._prepared(support))
         if len(batch.image) == 1 and self.trainer.fit_loop.epoch_loop.batch_idx == 0:
-            raise ValueError(self._lone_image())
+            raise ValueError(lone_image(self.trainer.num_training_batches))
         categories = getattr(batch, "category", None) or [""] * len(batch.image)
         if self.global_step == 0:
             tell_lonely(categories)
         counts = partners_in_batch(categories, self.shots, self.step_generator())
         return self.model.in_batch(batch.image, counts.to(batch.image.device))
 
-    def _lone_image(self) -> str:
-        """What to say of a batch of one, whose image has nothing to be compared with."""
-        start = "D24FAD compares the images of a batch with one another, and "
-        if self.trainer.num_training_batches == 1:
-            return start + (
-                "there is one training image: pass --data.k_shot 2 or more, or train on other categories "
-                "(MedicalFewShot with protocol=episodic)."
-            )
-        return start + (
-            "this batch has one. Raise train_batch_size, or give it supports (MedicalFewShot with protocol=episodic)."
-        )
-
-    def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
-        """Score a batch against its own supports if it brings some, else against the support set."""
-        del args, kwargs
-        support = getattr(batch, "support", None)
-        return self._explained(batch, None if support is None else self._described(support))
-
-    def test_step(self, batch: Batch, batch_idx: int, *args: Any, **kwargs: Any) -> STEP_OUTPUT:
-        """Score a batch against the support set."""
-        del batch_idx, args, kwargs
-        return self._explained(batch)
-
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> STEP_OUTPUT:
-        """Score a batch against the support set."""
-        del batch_idx, dataloader_idx
-        return self._explained(batch)
-
-    def _explained(self, batch: Batch, support: SupportMaps | list[Bank] | None = None) -> Batch:
-        predictions, weights, patch = self.model.predict_with_weights(batch.image, support)
-        batch.update(**predictions._asdict())
-        # Beside anomalib's own fields: what each of the K supports counted, by scale and on average.
-        batch.support_weights_by_scale = weights  # B x S x K
-        batch.support_weights = weights.mean(dim=1)  # B x K
-        if patch is not None:
-            batch.nearest_support, batch.nearest_box = patch  # B, B x 4
-        return batch
+    @classmethod
+    def shown_only(cls, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """Arguments that say how images are compared, and have no say in a training with these ``options``."""
+        compared = ("matching", "spaces", "augment_support", "calibrate", "image_score")
+        learnt = options.get("space_weights") == "learnt"
+        return ("few_shot_source", "threshold", "target_fpr", *(() if learnt else compared))
 
     @classmethod
     def configure_pre_processor(cls, image_size: tuple[int, int] | None = None) -> PreProcessor:
@@ -227,27 +163,3 @@ class D24FAD(FewShotDetector, AnomalibModule):
     def configure_visualizer(cls) -> D24FADVisualizer:
         """Pictures with the support images and their weights."""
         return D24FADVisualizer()
-
-
-def check_spaces(matching: str, spaces: Sequence[str], *, augment_support: bool, calibrate: bool) -> None:
-    """Refuse spaces that are none, and options that have no say."""
-    if not spaces or len(set(spaces)) < len(spaces) or not set(spaces) <= set(SPACES):
-        msg = f"spaces={list(spaces)} must be one or more of {list(SPACES)}, each once."
-        raise ValueError(msg)
-    if matching == "aligned" and (list(spaces) != ["student"] or augment_support or calibrate):
-        msg = (
-            f"spaces={list(spaces)}, augment_support={augment_support} and calibrate={calibrate} go with "
-            "matching=nearest; matching=aligned compares the student's maps as they are. Pass --model.matching nearest."
-        )
-        raise ValueError(msg)
-
-
-def tell_lonely(categories: Sequence[str]) -> None:
-    """Say so if images of an ``in_batch`` batch have nothing to be compared with."""
-    lonely = sum(categories.count(category) == 1 for category in categories)
-    if lonely:
-        logger.warning(
-            "support_mode=in_batch: %d of %d images of the first batch have no other of their category to be "
-            "compared with. Pass --data.same_category_batches true, or raise train_batch_size.",
-            *(lonely, len(categories)),
-        )

@@ -34,7 +34,9 @@ class Nearest(NamedTuple):
 
 
 @in_float32
-def levels_of(teacher: Sequence[Tensor], student: Sequence[Tensor], spaces: Sequence[Space]) -> list[Tensor]:
+def levels_of(
+    teacher: Sequence[Tensor], student: Sequence[Tensor], spaces: Sequence[Space], weights: Tensor
+) -> list[Tensor]:
     """The maps whose patches are compared, those of all spaces one after the other.
 
     The finest maps are halved, so that no level has more places than stride 8. The residual is the difference of the
@@ -44,6 +46,7 @@ def levels_of(teacher: Sequence[Tensor], student: Sequence[Tensor], spaces: Sequ
         teacher: B x C_s x h_s x w_s at strides 4, 8, 16 and 32.
         student: at strides 4, 8 and 16.
         spaces: in which order.
+        weights: what each counts, S: maps grow by its root, and so distances by itself.
     """
     unit = [F.normalize(maps, dim=1, eps=1e-8) for maps in student]
     residual = [F.normalize(t, dim=1, eps=1e-8) - s for t, s in zip(teacher, unit, strict=False)]
@@ -54,7 +57,8 @@ def levels_of(teacher: Sequence[Tensor], student: Sequence[Tensor], spaces: Sequ
         "teacher": [F.normalize(maps, dim=1, eps=1e-8) for maps in (*fine, *teacher[2:])],
         "residual": [_halved(residual[0]), *residual[1:]],
     }
-    return [maps for space in spaces for maps in known[space]]
+    roots = weights.sqrt()
+    return [maps * roots[place] for place, space in enumerate(spaces) for maps in known[space]]
 
 
 @in_float32

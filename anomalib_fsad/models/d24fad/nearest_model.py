@@ -33,6 +33,7 @@ class NearestModel(D24FADModel):
         spaces: what patches are taken from: ``student``, ``teacher``, ``residual``.
         augment_support: whether each support is seen from six sides.
         calibrate: whether a distance of 1 is what the supports have among one another, at each level.
+        learn_weights: whether what each space counts is to be learnt, and kept with the weights; else all count alike.
 
     Example:
         >>> import torch
@@ -53,17 +54,21 @@ class NearestModel(D24FADModel):
         spaces: Sequence[Space] = ("student",),
         augment_support: bool = False,
         calibrate: bool = False,
+        learn_weights: bool = False,
     ) -> None:
         super().__init__(backbone, pre_trained, score, sigma)
         self.spaces = tuple(spaces)
         self.augment_support = augment_support
         self.calibrate = calibrate
         self.support = PatchSupport(sum(SPACES[space] for space in self.spaces))
+        self.learn_weights = learn_weights
+        self.space_weights: Tensor
+        self.register_buffer("space_weights", torch.ones(len(self.spaces)), persistent=learn_weights)
 
     def levels(self, images: Tensor) -> list[Tensor]:
         """The maps whose patches are compared, B x C x h x w each."""
         teacher = self.teacher(images)
-        return levels_of(teacher, self.decode(teacher[-1]), self.spaces)
+        return levels_of(teacher, self.decode(teacher[-1]), self.spaces, self.space_weights)
 
     def bank(self, images: Tensor) -> Bank:
         """The patches of normal images, K x 3 x H x W."""
@@ -112,6 +117,18 @@ class NearestModel(D24FADModel):
         return _together(rows)
 
     @torch.no_grad()
+    def space_maps(self, images: Tensor, banks: Sequence[Bank]) -> Tensor:
+        """What each space by itself makes of images, B x 3 x H x W, each with a bank of its own: B x S x H x W."""
+        levels, counts = self.levels(images), [SPACES[space] for space in self.spaces]
+        rows = []
+        for row, bank in enumerate(banks):
+            distances = _distances(_found([maps[row : row + 1] for maps in levels], bank), bank)
+            ends = [sum(counts[: place + 1]) for place in range(len(counts))]
+            parts = [distances[end - count : end] for end, count in zip(ends, counts, strict=True)]
+            rows.append(torch.cat([self.scored(part, images.shape[-2:]).anomaly_map for part in parts], dim=1))
+        return torch.cat(rows)
+
+    @torch.no_grad()
     def leave_one_out(self, size: Sequence[int]) -> list[InferenceBatch]:
         """Each support image's verdict by the other K - 1; none with a single one.
 
@@ -136,12 +153,16 @@ class NearestModel(D24FADModel):
         return Explained(predictions, support_shares(found, bank), patch)
 
     def _verdict(self, found: Sequence[Nearest], bank: Bank, size: Sequence[int]) -> InferenceBatch:
-        scaled = zip(found, bank.levels, strict=True)
-        return self.scored([nearest.distance.unsqueeze(1) / level.usual for nearest, level in scaled], size)
+        return self.scored(_distances(found, bank), size)
 
 
 def _found(levels: Sequence[Tensor], bank: Bank) -> list[Nearest]:
     return [nearest_patches(maps, level.patches) for maps, level in zip(levels, bank.levels, strict=True)]
+
+
+def _distances(found: Sequence[Nearest], bank: Bank) -> list[Tensor]:
+    """On one scale, B x 1 x h x w a level."""
+    return [nearest.distance.unsqueeze(1) / level.usual for nearest, level in zip(found, bank.levels, strict=True)]
 
 
 def _together(rows: Sequence[Explained]) -> Explained:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where support images come from: a folder, a datamodule's support set, its training images, or the same batch."""
+"""Where support images come from: a folder, a datamodule's support set, or its training images."""
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,20 +67,3 @@ def training_support(dataset: Any, k_shot: int, seed: int | None) -> list[Tensor
         ", ".join(str(dataset.samples.iloc[place].image_path) for place in places),
     )
     return [dataset[place].image for place in places]
-
-
-def partners_in_batch(categories: Sequence[str], k_shot: int, generator: torch.Generator) -> Tensor:
-    """For each image ``k_shot`` others of its category in the batch, drawn at random: how often each, B x B.
-
-    Where a category has too few others they are drawn more than once; an image without any is its own support, at
-    distance zero, and so has no say in that loss.
-    """
-    names = np.asarray(categories)
-    counts = torch.zeros(len(names), len(names))
-    for place, name in enumerate(names):
-        others = torch.from_numpy(np.flatnonzero((names == name) & (np.arange(len(names)) != place)))
-        if len(others) == 0:
-            others = torch.tensor([place])
-        draws = torch.randperm(max(len(others), k_shot), generator=generator)[:k_shot] % len(others)
-        counts[place] += torch.bincount(others[draws], minlength=len(names))
-    return counts

@@ -125,20 +125,7 @@ class PDD(Detector, AnomalibModule):
         shallow_similarity = check_similarity("shallow_similarity", shallow_similarity, "tau_low", tau_low)
         deep_similarity = check_similarity("deep_similarity", deep_similarity, "tau_high", tau_high)
         tau_low = tau_high = None
-        super().__init__(
-            backbone=backbone,
-            image_size=image_size,
-            lr=lr,
-            cache_teachers=cache_teachers,
-            cache_gib=cache_gib,
-            cache_half=cache_half,
-            max_epochs=max_epochs,
-            seed=seed,
-            pre_processor=pre_processor,
-            post_processor=post_processor,
-            evaluator=evaluator,
-            visualizer=visualizer,
-        )
+        super().__init__(pre_processor, post_processor, evaluator, visualizer)
         with seeded(seed):
             self.model = PDDModel(
                 names, pre_trained, share_students=share_students, priors=priors, image_features=image_features

@@ -89,20 +89,7 @@ class SCRD4AD(Detector, AnomalibModule):
         image_size = checked_size(image_size)
         check_choice("scale_weighting", scale_weighting, ("outside", "none"))
         check_choice("image_score", image_score, ("mean", "max"))
-        super().__init__(
-            backbone=backbone,
-            image_size=image_size,
-            lr=lr,
-            cache_teachers=cache_teachers,
-            cache_gib=cache_gib,
-            cache_half=cache_half,
-            max_epochs=max_epochs,
-            seed=seed,
-            pre_processor=pre_processor,
-            post_processor=post_processor,
-            evaluator=evaluator,
-            visualizer=visualizer,
-        )
+        super().__init__(pre_processor, post_processor, evaluator, visualizer)
         self.noise_strength = noise_strength
         self.noise_size = noise_size
         with seeded(seed):

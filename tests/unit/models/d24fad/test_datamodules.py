@@ -4,10 +4,12 @@
 from pathlib import Path
 
 import pytest
-from anomalib.data import BMAD, AnomalibDataModule, MVTecAD
+import torch
+from anomalib.data import BMAD, AnomalibDataModule, Folder, MVTecAD
 from anomalib.engine import Engine
 
 from anomalib_fsad import D24FAD, MedicalFewShot
+from anomalib_fsad.models.components.checkpoint import save_checkpoint
 from tests.conftest import draw
 
 LOADER = {"train_batch_size": 3, "eval_batch_size": 2, "num_workers": 0}
@@ -87,3 +89,36 @@ def test_the_support_follows_the_target_of_the_test_not_of_the_training(tmp_path
     )
     assert len(model.model.support) == 3
     assert (model.model.support.images[0] - fundus[0]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("make", [episodes, same_category])
+def test_the_other_organs_say_what_a_space_counts(make, tmp_path, caplog):
+    caplog.set_level("INFO")
+    compared = {"matching": "nearest", "spaces": ["teacher", "residual"], "space_weights": "learnt"}
+    model = D24FAD(k_shot=2, backbone="resnet18", pre_trained=False, image_size=64, visualizer=False, **compared)
+    engine = Engine(max_steps=1, accelerator="cpu", default_root_dir=tmp_path, logger=False, enable_progress_bar=False)
+    data = make(tmp_path / "data")
+    engine.fit(model=model, datamodule=data)
+    assert "fundus" not in {item.category for item in data.val_data}
+    assert f"learnt from {len(data.val_data)} validation images" in caplog.text
+    assert model.model.space_weights.sum() == pytest.approx(2)
+    images = torch.rand(2, 3, 64, 64)
+    alike = model.eval().model(images).pred_score
+    model.model.space_weights.copy_(torch.tensor([0.5, 1.5]))
+    save_checkpoint(model, tmp_path / "weighed.ckpt")
+    restored = D24FAD.load_from_checkpoint(tmp_path / "weighed.ckpt").eval()
+    assert restored.model.space_weights.tolist() == [0.5, 1.5]
+    scores = restored.model(images).pred_score
+    torch.testing.assert_close(scores, model.model(images).pred_score)
+    assert not torch.allclose(scores, alike)
+
+
+def test_weights_stay_equal_without_abnormal_images(tmp_path, caplog):
+    compared = {"matching": "nearest", "spaces": ["teacher", "residual"], "space_weights": "learnt"}
+    model = D24FAD(k_shot=2, backbone="resnet18", pre_trained=False, image_size=64, visualizer=False, **compared)
+    engine = Engine(max_steps=1, accelerator="cpu", default_root_dir=tmp_path, logger=False, enable_progress_bar=False)
+    for i in range(6):
+        draw(tmp_path / f"one/good/{i}.png", i)
+    engine.fit(model=model, datamodule=Folder("one", tmp_path / "one", "good", val_split_mode="from_train", **LOADER))
+    assert "some are abnormal" in caplog.text
+    assert model.model.space_weights.tolist() == [1.0, 1.0]

@@ -93,9 +93,11 @@ def test_places_of_a_view_show_what_the_view_shows():
 def test_a_space_has_its_levels(space, chance):
     teacher = [torch.rand(2, 6, size, size, generator=chance) for size in (16, 8, 4, 2)]
     student = [torch.rand(2, 6, size, size, generator=chance) for size in (16, 8, 4)]
-    assert [maps.shape[-1] for maps in levels_of(teacher, student, [space])] == [8, 8, 4, 2][: SPACES[space]]
+    assert [maps.shape[-1] for maps in levels_of(teacher, student, [space], torch.ones(1))] == [8, 8, 4, 2][
+        : SPACES[space]
+    ]
 
 
 def test_a_perfect_student_leaves_no_residual(chance):
     maps = [torch.rand(2, 6, size, size, generator=chance) for size in (16, 8, 4, 2)]
-    assert all(level.abs().max() == 0 for level in levels_of(maps, maps[:3], ["residual"]))
+    assert all(level.abs().max() == 0 for level in levels_of(maps, maps[:3], ["residual"], torch.ones(1)))

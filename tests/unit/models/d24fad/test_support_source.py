@@ -9,7 +9,6 @@ from PIL import Image
 from anomalib_fsad.models.d24fad.support_source import (
     datamodule_support,
     folder_support,
-    partners_in_batch,
     training_support,
 )
 from tests.conftest import draw, toy_folder
@@ -53,15 +52,3 @@ def test_datamodule_with_and_without_a_support_set(toy_root):
     assert len(datamodule_support(SimpleNamespace(support_dataloader=lambda: [batch]))) == 2
     assert datamodule_support(toy_folder(toy_root)) is None
     assert datamodule_support(None) is None
-
-
-def test_partners_are_others_of_the_same_category():
-    categories = ["a", "b", "a", "a", "b", "c"]
-    counts = partners_in_batch(categories, 2, torch.Generator().manual_seed(0))
-    assert counts.sum(dim=1).tolist() == [2] * 6
-    for place, row in enumerate(counts):
-        assert {categories[other] for other in row.nonzero().flatten().tolist()} == {categories[place]}
-        if categories[place] != "c":
-            assert row[place] == 0
-    assert counts[0].tolist() == [0, 0, 1, 1, 0, 0]  # enough others: none twice
-    assert counts[5].tolist() == [0, 0, 0, 0, 0, 2]
