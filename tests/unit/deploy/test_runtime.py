@@ -82,6 +82,8 @@ def test_several_threads_may_load_at_once(toy, toy_organ):
 
 
 def test_ctrl_c_ends_predict_and_leaves_no_table_that_looks_finished(toy, toy_organ, tmp_path):
+    # A shell starts its background jobs deaf to Ctrl-C, and all that these start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     picture = write_normals(tmp_path / "one", count=1, size=(600, 600)) / "0.png"
     images = tmp_path / "images"
     images.mkdir()
@@ -91,10 +93,14 @@ def test_ctrl_c_ends_predict_and_leaves_no_table_that_looks_finished(toy, toy_or
     command = [sys.executable, "-m", "anomalib_fsad.cli", "predict", toy.folder, toy_organ, images, out]
     run = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, cwd=ROOT)
     began = time.monotonic()
-    while not list(out.glob("unfinished/heat_maps/*")) and time.monotonic() - began < PATIENCE:
-        time.sleep(0.05)
-    run.send_signal(signal.SIGINT)
-    _, said = run.communicate(timeout=PATIENCE)
+    try:
+        while not list(out.glob("unfinished/heat_maps/*")) and time.monotonic() - began < PATIENCE:
+            time.sleep(0.05)
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=PATIENCE)
+    finally:
+        run.kill()
+        signal.signal(signal.SIGINT, before)
     assert run.returncode == 130
     assert "Traceback" not in said
     assert (
