@@ -19,7 +19,8 @@ INSTALLED := $(VENV)/.installed
 # The start-up files are copied on installation, so a change to them installs again.
 STARTUP := $(wildcard anomalib_fsad/startup/*)
 # A file stays in one process, since its fixtures train networks; each process has a core to itself.
-TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+# A process that dies ends the run and is named: xdist would start another, and wait for it for ever.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --max-worker-restart 0
 
 .PHONY: setup demo test test-unit test-slow test-pythons fuzz lint format build docs tutorials clean
 

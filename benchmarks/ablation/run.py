@@ -184,8 +184,9 @@ def main(file: Path, arguments: Sequence[str]) -> None:
     add = parser.add_argument
     add("--organ", default="head_ct", choices=sorted(ORGANS))
     add("--backbone", help="the teacher, in place of the recipe's")
-    add("--pre_trained", type=pre_trained, default=False, metavar="false|true|PATH", help="the teacher's weights")
-    add("--size", type=int, default=64)
+    weights = recipe.get("pre_trained", False)
+    add("--pre_trained", type=pre_trained, default=weights, metavar="false|true|PATH", help="the teacher's weights")
+    add("--size", type=int, default=recipe.get("size", 64))
     add("--steps", type=int, default=recipe["steps"])
     add("--batch", type=int, default=8)
     add("--train_images", type=int, default=recipe["train_images"])

@@ -27,6 +27,8 @@ class SCRD4AD(Detector, AnomalibModule):
         backbone: the teacher, any timm CNN with maps at strides 4 to 32; the paper's by default.
         pre_trained: ``True`` takes the teacher's weights from an installed package or timm's hub, a path loads a local
             file, ``False`` leaves it random.
+        contrast: whether the student is pushed from spoiled copies; without, and with ``scale_weighting=none``, this
+            is plain reverse distillation, for trials.
         noise_strength: what the simplex noise is multiplied by before it is added to an image in [0, 1].
         noise_size: shortest and longest side of the spoiled rectangle, in an image of 256 pixels.
         scale_weighting: ``outside`` weighs each scale's distance by the scale head, as the paper says; ``none`` counts
@@ -66,6 +68,7 @@ class SCRD4AD(Detector, AnomalibModule):
         self,
         backbone: str = "wide_resnet50_2",
         pre_trained: bool | str | Path = True,
+        contrast: bool = True,
         noise_strength: float = 0.2,
         noise_size: tuple[int, int] = (10, 31),
         scale_weighting: ScaleWeighting = "outside",
@@ -90,6 +93,7 @@ class SCRD4AD(Detector, AnomalibModule):
         check_choice("scale_weighting", scale_weighting, ("outside", "none"))
         check_choice("image_score", image_score, ("mean", "max"))
         super().__init__(pre_processor, post_processor, evaluator, visualizer)
+        self.contrast = contrast
         self.noise_strength = noise_strength
         self.noise_size = noise_size
         with seeded(seed):
@@ -106,7 +110,8 @@ class SCRD4AD(Detector, AnomalibModule):
 
     def distil(self, batch: Batch) -> Distillation:
         """Features of the images and of their spoiled copies, which only the teacher sees."""
-        return self.model(batch.image, self.spoil(batch.image, self.step_generator()))
+        noisy = self.spoil(batch.image, self.step_generator()) if self.contrast else None
+        return self.model(batch.image, noisy)
 
     def spoil(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Copies of ``images``, as the model sees them (B x 3 x H x W), each with a rectangle of simplex noise.

@@ -52,7 +52,7 @@ class ContrastiveDistillationLoss(nn.Module):
     def forward(
         self,
         clean: Sequence[Tensor],
-        noisy: Sequence[Tensor],
+        noisy: Sequence[Tensor] | None,
         student: Sequence[Tensor],
         log_weights: Tensor | None = None,
     ) -> dict[str, Tensor]:
@@ -60,17 +60,17 @@ class ContrastiveDistillationLoss(nn.Module):
 
         Args:
             clean: u, the teacher's features of the clean images, a B x C_k x H_k x W_k tensor a scale.
-            noisy: v, those of the spoiled images.
+            noisy: v, those of the spoiled images; ``None`` leaves the push out, which is reverse distillation.
             student: s, the student's features of the clean images.
             log_weights: log w, B x S; ``None`` counts each scale once.
         """
         pull = scale_distances(clean, student)
-        push = scale_distances(noisy, student)
+        push = None if noisy is None else scale_distances(noisy, student)
         if log_weights is None:
             return _parts(pull, push)
         log_weights = log_weights.float()
         weights = log_weights.exp()
-        parts = _parts(weights * pull, weights * push)
+        parts = _parts(weights * pull, None if push is None else weights * push)
         penalty = self.collapse_penalty * divergence_from_even(log_weights)
         return {**parts, "loss": parts["loss"] + penalty, "scale_entropy": relative_entropy(weights)}
 
@@ -80,7 +80,10 @@ def divergence_from_even(log_weights: Tensor) -> Tensor:
     return -log_weights.mean() - math.log(log_weights.shape[1])
 
 
-def _parts(pull: Tensor, push: Tensor) -> dict[str, Tensor]:
-    """``pull / push`` and both, each the batch's mean of the scales' sum."""
-    near, far = pull.sum(1).mean(), push.sum(1).mean()
+def _parts(pull: Tensor, push: Tensor | None) -> dict[str, Tensor]:
+    """``pull / push`` and both, each the batch's mean of the scales' sum; or the pull alone."""
+    near = pull.sum(1).mean()
+    if push is None:
+        return {"loss": near}
+    far = push.sum(1).mean()
     return {"loss": near / far.clamp(min=1e-8), "pull": near, "push": far}

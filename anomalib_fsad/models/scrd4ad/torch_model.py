@@ -30,7 +30,7 @@ class Distillation(NamedTuple):
     """What the loss needs; B x C_k x H_k x W_k a scale, shallow to deep."""
 
     clean: list[Tensor]
-    noisy: list[Tensor]
+    noisy: list[Tensor] | None  # without contrast
     student: list[Tensor]
     log_weights: Tensor | None  # B S
 
@@ -78,16 +78,14 @@ class SCRD4ADModel(nn.Module):
 
         Args:
             images: normalised, B x 3 x H x W, H and W multiples of 32.
-            noisy: the same images, spoiled; in training only.
+            noisy: the same images, spoiled; in training with contrast only.
         """
         if self.training:
-            if noisy is None:
-                msg = "SCRD4ADModel in training mode needs the spoiled images too: model(images, noisy)."
-                raise ValueError(msg)
             _check_trainable(images)
             clean, student, log_weights = self.distil(images)
             # No noise comes twice: not worth remembering.
-            return Distillation(clean, self.teacher.look(noisy), student, log_weights)
+            spoiled = None if noisy is None else self.teacher.look(noisy)
+            return Distillation(clean, spoiled, student, log_weights)
         with torch.no_grad():
             check_images(images, "SCRD4AD")
             clean, student, log_weights = self.distil(images)

@@ -123,6 +123,16 @@ def test_loss_and_entropy_are_logged(tmp_path: Path) -> None:
     assert "train_scale_entropy" not in fit(SCRD4AD(**BARE, scale_weighting="none"), tmp_path).callback_metrics
 
 
+def test_without_contrast_no_image_is_spoiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoil(*_: object) -> Tensor:
+        raise AssertionError
+
+    monkeypatch.setattr(SCRD4AD, "spoil", spoil)
+    metrics = fit(SCRD4AD(**BARE, contrast=False, scale_weighting="none"), tmp_path).callback_metrics
+    assert 0 < metrics["train_loss"] < 6  # three distances of at most 2
+    assert "train_push" not in metrics
+
+
 def test_training_on_a_pre_processor_that_does_not_normalise(tmp_path: Path) -> None:
     seen: list[Tensor] = []
     model = SCRD4AD(**BARE, pre_processor=PreProcessor(Resize((64, 64))))

@@ -61,3 +61,10 @@ def test_the_penalty_pulls_a_collapsed_head_back_and_leaves_even_weights_alone()
 def test_relative_entropy_is_one_when_even_and_zero_when_collapsed() -> None:
     assert relative_entropy(torch.full((5, 3), 1 / 3)) == pytest.approx(1)
     assert relative_entropy(torch.tensor([[0.0, 0.0, 1.0]])) == 0
+
+
+def test_without_spoiled_images_it_is_the_distance_alone() -> None:
+    u, s = features(0), features(1)
+    assert loss(u, None, u) == pytest.approx(0, abs=1e-6)
+    assert torch.allclose(loss(u, None, s), scale_distances(u, s).sum(1).mean())
+    assert set(ContrastiveDistillationLoss()(u, None, s)) == {"loss"}
