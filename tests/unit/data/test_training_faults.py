@@ -73,7 +73,7 @@ def test_a_worker_that_dies_ends_the_training(tmp_path: Path, monkeypatch: pytes
 
 
 def apart(work: Callable[[], None]) -> int:
-    """The exit status of a process that does it: torch tells of a dead worker by a signal, which may come afterwards."""
+    """The exit status of a process that does it: torch tells of a dead worker by a signal that may come afterwards."""
     child = os.fork()
     if child == 0:
         status = 1
