@@ -45,12 +45,22 @@ def run(options: argparse.Namespace) -> int:
     if options.bundle.suffix == ".ckpt":
         from anomalib_fsad.models.components.checkpoint import check_output
 
+        refuse_runtime(options)
         check_output(options.enrolment)
         with alone(options.enrolment):
             return into_checkpoint(options)
     check_suffix(options.enrolment)
     with alone(options.enrolment):
         return into_enrolment(options)
+
+
+def refuse_runtime(options: argparse.Namespace) -> None:
+    """A digest that nobody looked at would seem to be right."""
+    given = {"--digest": options.digest, "--no-pictures": options.no_pictures, "--backend": options.backend != "auto"}
+    wrong = [name for name, value in given.items() if value]
+    if wrong:
+        msg = f"{wrong[0]} is for bundles; {str(options.bundle)!r} is a checkpoint: leave it out."
+        raise ValueError(msg)
 
 
 def into_enrolment(options: argparse.Namespace) -> int:
@@ -121,7 +131,7 @@ def into_checkpoint(options: argparse.Namespace) -> int:
     found = images_at(options.images)
     refuse_links(found, options.images)
     chosen = choose_support(found, options.k_shot or len(found), options.seed)
-    model = model_class.load_from_checkpoint(options.bundle, map_location="cpu", seed=options.seed, **rule_of(options))
+    model = model_class.load_from_checkpoint(options.bundle, map_location="cpu", **rule_of(options))
     before = len(model.model.support) if options.add else 0
     model.use_support(tensors_of(chosen, options.intensity), beside=options.add)
     # What is compared with from now on, so that nobody is asked for another number.

@@ -119,7 +119,8 @@ class CellJob(Job):
         config = deepcopy(self.cell.data_config)
         shots = self.cell.training.get("train_k_shot")
         if shots is not None:
-            config["init_args"]["k_shot"] = shots
+            # What validation sees is to hang on the training alone, not on the draw that is shown first.
+            config["init_args"] |= {"k_shot": shots, "support_seed": config["init_args"]["seed"]}
         engine = self._engine(folder, task_id, [keep])
         start = time.perf_counter()
         engine.fit(model, datamodule=get_datamodule(config))

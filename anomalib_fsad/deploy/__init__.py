@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""D24FAD on a box without torch: export two small graphs, enrol a new organ with K normal images, predict.
+"""The models on a box without torch: export a few small graphs, enrol an organ with K normal images (D24FAD), predict.
 
 Everything is loaded on first use. Only ``export`` needs torch and anomalib; the rest needs NumPy, Pillow and OpenVINO
 or onnxruntime.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of an organ: the student's maps of K normal images, how they score one another, and a threshold.
+"""What is known of an organ: maps of K normal images, how they score one another, and a threshold.
 
 On disk a ``.npz`` of plain arrays, without pickle: the maps, what leave-one-out says of each image, and a json with
 the digest of the bundle that made them. The names of the support images are in it and, for reports, small pictures of

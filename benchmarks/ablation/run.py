@@ -2,6 +2,7 @@
 """Train every variant of a yaml file on the same images, with the same teacher, and test it on lesions of each size."""
 
 import argparse
+import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -121,7 +122,7 @@ def run_missing(csv: Path, recipe: dict[str, Any], options: argparse.Namespace) 
     settings = {
         name: str(getattr(options, name))
         for name in ("organ", "backbone", "pre_trained", "size", "steps", "batch", "train_images", "test_images")
-    }
+    } | {"recipe": json.dumps([recipe["base"], recipe["methods"]])}
     known = pd.read_csv(csv, dtype=dict.fromkeys(settings, str), keep_default_na=False) if csv.is_file() else None
     if known is None or not {*settings, *METRICS} <= set(known):
         known = pd.DataFrame(columns=["method", "seed", *settings])

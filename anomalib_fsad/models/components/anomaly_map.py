@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
-from typing import Literal, ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar, get_args
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,8 @@ from torch import Tensor
 
 ImageScore = Literal["max", "mean", "top1p", "top10p"]
 """``top1p`` and ``top10p`` are the mean of the highest hundredth and tenth of the map."""
+
+IMAGE_SCORES: tuple[ImageScore, ...] = get_args(ImageScore)
 
 TOP_SHARES = {"top1p": 0.01, "top10p": 0.1}
 

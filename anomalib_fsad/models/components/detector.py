@@ -43,6 +43,9 @@ LIGHTNING_EPOCHS = 1000
 CACHE_GIB = 4.0
 """Of teachers' features, where nobody says otherwise."""
 
+OBLIGATORY = ("backbone", "image_size", "lr", "max_epochs", "seed")
+"""Arguments that every model's constructor has."""
+
 AT_ONCE = 32
 """Images in a batch where nothing is trained."""
 
@@ -67,9 +70,9 @@ class Detector(ShortErrors, LightningModule):
     gives its signature, a torch model as ``self.model``, ``distil(batch)`` with the maps that ``self.loss`` compares,
     and the loss, which returns a dict with ``loss`` and its parts.
 
-    anomalib stores a model's signature as its hyper-parameters; those named here are read from there, as the model's
-    constructor left them: ``backbone``, ``image_size``, ``lr``, ``max_epochs`` and ``seed``; where the model has them,
-    ``cache_teachers``, ``cache_gib``, ``cache_half``, and ``normalize``, whether images are.
+    anomalib stores a model's signature as its hyper-parameters; these are read from there, as the model's constructor
+    left them: ``backbone``, ``image_size``, ``lr``, ``max_epochs`` and ``seed``, which every model has; and, where it
+    has them, ``cache_teachers``, ``cache_gib``, ``cache_half`` and ``normalize``, whether images are.
 
     Args:
         pre_processor: anomalib's, or ``True`` for resizing and normalising.
@@ -108,6 +111,10 @@ class Detector(ShortErrors, LightningModule):
             visualizer=visualizer,
         )
         told = self.hparams
+        missing = [name for name in OBLIGATORY if name not in told]
+        if missing:
+            msg = f"{type(self).__name__}.__init__ must have the arguments {', '.join(OBLIGATORY)}: no {missing[0]}."
+            raise TypeError(msg)
         self.lr: float = told["lr"]
         self.max_epochs: int | None = told["max_epochs"]
         self.seed: int | None = told["seed"]
@@ -161,6 +168,14 @@ class Detector(ShortErrors, LightningModule):
                 self.cache_teachers,
             )
         remember(self.model, teacher_cache(self.cache_teachers, self.cache_gib, half=self.cache_half))
+
+    def on_train_start(self) -> None:
+        """With ``image_features``: remember the images that are trained on."""
+        super().on_train_start()
+        known = getattr(self.model, "known", None)
+        if known is not None:
+            looks_of: Any = self.model.looks_of
+            known.remember(looks_of(images) for images in self.training_images())
 
     def on_fit_end(self) -> None:
         """Let go of what was remembered."""

@@ -39,6 +39,18 @@ def checked_size(image_size: int | Sequence[int]) -> tuple[int, int]:
     return size[0], size[1]
 
 
+def check_trainable(images: Tensor, model: str) -> None:
+    """Refuse a batch that batch normalisation cannot train on: one pixel at the deepest level."""
+    check_images(images, model)
+    if images.shape[0] * images.shape[-2:].numel() == STRIDE**2:
+        msg = (
+            f"{model} cannot train on a batch of one image of {STRIDE} x {STRIDE} pixels: its deepest level is one "
+            "pixel, and batch normalisation needs more. Raise train_batch_size (and drop a last batch of one), or "
+            "image_size."
+        )
+        raise ValueError(msg)
+
+
 def check_images(images: Tensor, model: str) -> None:
     """Refuse images that a pre-processor of the user's own left at a size the backbone cannot halve down to its end.
 

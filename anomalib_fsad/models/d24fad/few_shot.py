@@ -3,7 +3,7 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from anomalib_fsad.models.components import Detector, SteadyPostProcessor
 from anomalib_fsad.models.d24fad.nearest_model import NearestModel
 from anomalib_fsad.models.d24fad.patch_bank import Bank
-from anomalib_fsad.models.d24fad.space_weights import learnt_weights
+from anomalib_fsad.models.d24fad.space_weights import best_weights, scores_by_weights
 from anomalib_fsad.models.d24fad.support import SupportMaps
 from anomalib_fsad.models.d24fad.support_source import datamodule_support, folder_support, training_support
 from anomalib_fsad.models.d24fad.torch_model import D24FADModel
@@ -48,6 +48,7 @@ class FewShotDetector(Detector):
         self.few_shot_source: str | Path | None = self.hparams["few_shot_source"]
         self.threshold: str = self.hparams["threshold"]
         self.target_fpr: float = self.hparams["target_fpr"]
+        self._weighed = -1  # the step after which the spaces were last weighed
         self._remembered: dict[str, SupportMaps | Bank] = {}  # of supports that come again in one validation
 
     # Finding it ------------------------------------------------------------------------------------------------------
@@ -218,37 +219,40 @@ class FewShotDetector(Detector):
 
     @torch.no_grad()
     def _weigh_spaces(self) -> None:
-        """With ``space_weights="learnt"``: let the validation images say what each space counts."""
+        """With ``space_weights="learnt"``: let other tasks' validation images say what each space counts."""
         model = self.model
-        if not isinstance(model, NearestModel) or not model.learn_weights:
+        if not isinstance(model, NearestModel) or not model.learn_weights or self._weighed == self.global_step:
             return
-        training = model.training
+        self._weighed, training = self.global_step, model.training
         model.eval()
         model.space_weights.fill_(1.0)
         self._remembered = {}
-        model.encode_support()
-        categories: list[str] = []
-        maps, labels = [], []
-        for batch in self.trainer.val_dataloaders or self.trainer.datamodule.val_dataloader():  # type: ignore[attr-defined]
-            support = getattr(batch, "support", None)
-            own = [model.support.bank] * len(batch.image)
-            banks = own if support is None else cast("list[Bank]", self._described(support.to(self.device)))
+        scores, labels, categories = [], [], list[str]()
+        for batch in self._whole_validation():
+            if getattr(batch, "support", None) is None:
+                continue  # nothing of its own category to be compared with: the target is to have no say
+            banks = cast("list[Bank]", self._described(batch.support.to(self.device)))
             images = self._prepared(batch.image.to(self.device)[None])[0]
-            maps.append(model.space_maps(images, banks).cpu())
+            scores.append(scores_by_weights(model.space_maps(images, banks), model.image_score).cpu())
             labels.append(batch.gt_label.cpu())
-            categories += getattr(batch, "category", None) or [""] * len(images)
-        weights = learnt_weights(torch.cat(maps), torch.cat(labels), categories, model.image_score)
-        if weights is None:
+            categories += batch.category
+        found = best_weights(torch.cat(scores, 1), torch.cat(labels), categories, len(model.spaces)) if scores else None
+        if found is None:
             logger.warning(
-                "space_weights=learnt needs validation images of which some are abnormal: all spaces count alike. "
-                "Pass --data MedicalFewShot --data.protocol episodic, whose validation images are of other categories."
+                "space_weights=learnt needs validation images of other categories, some of them abnormal: all spaces "
+                "count alike. Pass --data MedicalFewShot --data.protocol episodic."
             )
         else:
-            model.space_weights.copy_(torch.tensor(weights))
-            shown = ", ".join(f"{space} {weight:.2f}" for space, weight in zip(model.spaces, weights, strict=True))
+            model.space_weights.copy_(torch.tensor(found))
+            shown = ", ".join(f"{space} {weight:.2f}" for space, weight in zip(model.spaces, found, strict=True))
             logger.info("Weights of the spaces, learnt from %d validation images: %s.", len(categories), shown)
         self._remembered = {}
         model.train(training)
+
+    def _whole_validation(self) -> Iterable[Any]:
+        """Anew, and without the shares that a trainer gives to its processes: all of these are to learn the same."""
+        datamodule = getattr(self.trainer, "datamodule", None)
+        return () if datamodule is None else datamodule.val_dataloader()
 
     def _set_threshold(self) -> None:
         """A threshold for the target from its own normal images: each is scored by the other K - 1."""

@@ -12,8 +12,8 @@ from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 
-from anomalib_fsad.models.components import CachePlace, ImageScore, Recipe, checked_size, seeded
-from anomalib_fsad.models.components.detector import CACHE_GIB, pre_processor_for
+from anomalib_fsad.models.components import CACHE_GIB, CachePlace, ImageScore, Recipe, checked_size, seeded
+from anomalib_fsad.models.components.detector import pre_processor_for
 from anomalib_fsad.models.components.pyramid import RESNETS, architecture
 from anomalib_fsad.models.d24fad.few_shot import FewShotDetector
 from anomalib_fsad.models.d24fad.loss import D24FADLoss

@@ -3,8 +3,7 @@
 
 from collections.abc import Sequence
 
-from anomalib_fsad.models.components import check_choice
-from anomalib_fsad.models.components.anomaly_map import TOP_SHARES
+from anomalib_fsad.models.components import IMAGE_SCORES, check_choice
 from anomalib_fsad.models.d24fad.nearest import SPACES
 from anomalib_fsad.threshold import check_target
 
@@ -15,7 +14,7 @@ def check_options(k_shot: int | None, support_mode: str, image_score: str, thres
         msg = f"k_shot={k_shot} must be at least 1."
         raise ValueError(msg)
     check_choice("support_mode", support_mode, ("episode", "in_batch"))
-    check_choice("image_score", image_score, ("max", "mean", *TOP_SHARES))
+    check_choice("image_score", image_score, IMAGE_SCORES)
     check_choice("threshold", threshold, ("support", "validation"))
     check_target(target_fpr)
 

@@ -14,18 +14,17 @@ from anomalib.visualization import Visualizer
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
 from anomalib_fsad.models.components import (
-    STRIDE,
+    CACHE_GIB,
     CachePlace,
     Detector,
     Recipe,
     check_choice,
-    check_images,
+    check_trainable,
     checked_size,
     seeded,
 )
-from anomalib_fsad.models.components.detector import CACHE_GIB
 from anomalib_fsad.models.pdd.loss import Objective, PDDLoss
-from anomalib_fsad.models.pdd.options import check_similarity, renamed
+from anomalib_fsad.models.pdd.options import check_similarity, renamed_teachers
 from anomalib_fsad.models.pdd.teachers import PreTrained, checked_names, plain_weights
 from anomalib_fsad.models.pdd.torch_model import Distilled, PDDModel
 
@@ -116,8 +115,8 @@ class PDD(Detector, AnomalibModule):
     ) -> None:
         # Plain data before super().__init__, which stores these very names as the hyper-parameters.
         if teachers is not None:
-            first, *rest = renamed("teachers", teachers, "backbone and second_backbone")
-            backbone, second_backbone, teachers = str(first), str(rest[0]) if rest else None, None
+            backbone, second_backbone = renamed_teachers(teachers)
+            teachers = None
         names = checked_names(backbone, second_backbone)
         pre_trained = plain_weights(names, pre_trained)
         image_size = checked_size(image_size)
@@ -133,23 +132,10 @@ class PDD(Detector, AnomalibModule):
         weights = (kr_weight, mse_weight, cosine_weight, div_weight)
         self.loss = PDDLoss(objective, *weights, shallow_similarity, deep_similarity)
 
-    def on_train_start(self) -> None:
-        """Remember the images that are trained on."""
-        super().on_train_start()
-        if self.model.known is not None:
-            self.model.known.remember(self.model.teachers(images)[0] for images in self.training_images())
-
     def distil(self, batch: Batch) -> Distilled:
         """The manifold of the batch, and both students' imitations."""
-        images = batch.image
-        check_images(images, "PDD")
-        if len(images) == 1 and images.shape[-2:].numel() == STRIDE**2:
-            msg = (
-                "PDD cannot normalise a batch of one image of 32 x 32 pixels, whose deepest level is a single pixel: "
-                "raise train_batch_size, drop the last batch, or raise image_size."
-            )
-            raise ValueError(msg)
-        return self.model.distil(self.model.teachers(images))
+        check_trainable(batch.image, "PDD")
+        return self.model.distil(self.model.teachers(batch.image))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam over fusion and students, annealed from epoch to epoch."""

@@ -2,17 +2,18 @@
 """Checks of what only PDD has, since anomalib's benchmark passes jsonargparse by, and the names of earlier releases."""
 
 import logging
-from typing import TypeVar
+from collections.abc import Sequence
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
 
-
-def renamed(old: str, value: T, new: str) -> T:
-    """``value``, with a line that says what replaced its option."""
-    logger.warning("PDD: %s is deprecated; use %s.", old, new)
-    return value
+def renamed_teachers(teachers: Sequence[str]) -> tuple[str, str | None]:
+    """``backbone`` and ``second_backbone`` from the one list that they were before."""
+    if isinstance(teachers, str) or len(teachers) not in {1, 2}:
+        msg = f"teachers={teachers!r} must be one or two names; better pass backbone and second_backbone."
+        raise ValueError(msg)
+    logger.warning("PDD: teachers is deprecated; use backbone and second_backbone.")
+    return str(teachers[0]), str(teachers[1]) if len(teachers) == 2 else None  # noqa: PLR2004
 
 
 def check_similarity(option: str, value: float, symbol: str, given_by_symbol: float | None) -> float:

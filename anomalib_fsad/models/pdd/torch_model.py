@@ -68,6 +68,10 @@ class PDDModel(nn.Module):
         self.mpa = PriorBranches(first) if priors else None
         self.sigma = sigma
 
+    def looks_of(self, images: Tensor) -> list[Tensor]:
+        """What ``image_features`` describes an image by: the first teacher's maps."""
+        return self.teachers(images)[0]
+
     def distil(self, features: Sequence[Sequence[Tensor]]) -> Distilled:
         """Fuse what the teachers see, ``features[teacher][level]``, and let both students imitate it."""
         manifold = self.fusion(features)

@@ -13,8 +13,17 @@ from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from torch import Tensor
 
-from anomalib_fsad.models.components import CachePlace, Detector, ImageScore, Recipe, check_choice, checked_size, seeded
-from anomalib_fsad.models.components.detector import CACHE_GIB
+from anomalib_fsad.models.components import (
+    CACHE_GIB,
+    IMAGE_SCORES,
+    CachePlace,
+    Detector,
+    ImageScore,
+    Recipe,
+    check_choice,
+    checked_size,
+    seeded,
+)
 from anomalib_fsad.models.scrd4ad.loss import ContrastiveDistillationLoss
 from anomalib_fsad.models.scrd4ad.spoil import REFERENCE_SIZE, grey_level, noise_patches
 from anomalib_fsad.models.scrd4ad.torch_model import Distillation, ScaleWeighting, SCRD4ADModel
@@ -29,13 +38,15 @@ class SCRD4AD(Detector, AnomalibModule):
             file, ``False`` leaves it random.
         contrast: whether the student is pushed from spoiled copies; without, and with ``scale_weighting=none``, this
             is plain reverse distillation, for trials.
-        noise_strength: what the simplex noise is multiplied by before it is added to an image in [0, 1].
+        noise_strength: what the simplex noise is multiplied by before it is added to an image in [0, 1]. Without effect
+            if there is no ``contrast``, as the next one.
         noise_size: shortest and longest side of the spoiled rectangle, in an image of 256 pixels.
         scale_weighting: ``outside`` weighs each scale's distance by the scale head, as the paper says; ``none`` counts
             each scale once, which is what the authors' released code computes.
         collapse_penalty: what the loss is charged for uneven scale weights; at 0, the head collapses onto one scale
             (docs/differences/scrd4ad.md). Without effect on ``none``.
-        image_score: the map's ``mean`` or ``max``.
+        image_score: the map's ``mean`` or ``max``, or the mean of its highest hundredth or tenth (``top1p``,
+            ``top10p``).
         image_features: multiply the score by how unlike those trained on the whole image looks to the teacher, 1 for a
             usual one. For what has less texture than a normal image, which the map alone takes for normal.
         lr: learning rate of Adam.
@@ -91,7 +102,7 @@ class SCRD4AD(Detector, AnomalibModule):
         noise_size = checked_sides(noise_size)
         image_size = checked_size(image_size)
         check_choice("scale_weighting", scale_weighting, ("outside", "none"))
-        check_choice("image_score", image_score, ("mean", "max"))
+        check_choice("image_score", image_score, IMAGE_SCORES)
         super().__init__(pre_processor, post_processor, evaluator, visualizer)
         self.contrast = contrast
         self.noise_strength = noise_strength
@@ -101,12 +112,6 @@ class SCRD4AD(Detector, AnomalibModule):
                 backbone, pre_trained, scale_weighting, image_score, image_features=image_features
             )
         self.loss = ContrastiveDistillationLoss(collapse_penalty)
-
-    def on_train_start(self) -> None:
-        """Remember the images that are trained on."""
-        super().on_train_start()
-        if self.model.known is not None:
-            self.model.known.remember(self.model.teacher(images) for images in self.training_images())
 
     def distil(self, batch: Batch) -> Distillation:
         """Features of the images and of their spoiled copies, which only the teacher sees."""

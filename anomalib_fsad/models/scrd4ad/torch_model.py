@@ -10,11 +10,11 @@ from anomalib.data import InferenceBatch
 from torch import Tensor, nn
 
 from anomalib_fsad.models.components import (
-    STRIDE,
     ImageScore,
     KnownImages,
     Teacher,
     check_images,
+    check_trainable,
     embedding_of,
     gaussian_blur,
     image_score,
@@ -44,6 +44,7 @@ class SCRD4ADModel(nn.Module):
         scale_weighting: ``outside`` weighs loss and map by the head's weights, ``none`` counts each scale once.
         score: how the map becomes the image's score.
         sigma: of the map's Gaussian, in pixels.
+        image_features: whether the score is multiplied by how strange the image as a whole looks to the teacher.
 
     Example:
         >>> import torch
@@ -81,7 +82,7 @@ class SCRD4ADModel(nn.Module):
             noisy: the same images, spoiled; in training with contrast only.
         """
         if self.training:
-            _check_trainable(images)
+            check_trainable(images, "SCRD4AD")
             clean, student, log_weights = self.distil(images)
             # No noise comes twice: not worth remembering.
             spoiled = None if noisy is None else self.teacher.look(noisy)
@@ -94,6 +95,10 @@ class SCRD4ADModel(nn.Module):
             if self.known is not None:
                 score = score * self.known.strangeness(clean)
             return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
+
+    def looks_of(self, images: Tensor) -> list[Tensor]:
+        """What ``image_features`` describes an image by: the teacher's maps."""
+        return self.teacher(images)
 
     def distil(self, images: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
         """The teacher's features u, the student's s, and the logarithm of the scales' weights w (B x 3)."""
@@ -115,13 +120,3 @@ def _raw_map(
 ) -> Tensor:
     distances = [pixel_cosine_distance(s, u) for s, u in zip(student, clean, strict=True)]
     return summed_map(distances, size, None if log_weights is None else log_weights.exp())
-
-
-def _check_trainable(images: Tensor) -> None:
-    check_images(images, "SCRD4AD")
-    if images.shape[0] * images.shape[-2:].numel() == STRIDE * STRIDE:
-        msg = (
-            f"One image of {STRIDE} x {STRIDE} pixels is a single value a channel in the bottleneck, which batch "
-            "normalisation cannot train on. Raise image_size, or train_batch_size (and drop a last batch of one)."
-        )
-        raise ValueError(msg)

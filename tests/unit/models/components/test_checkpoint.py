@@ -115,6 +115,7 @@ def test_enroll_exchanges_the_support_of_a_checkpoint(authors, toy_root, tmp_pat
     for arguments, words in (
         ([first, tmp_path / "nowhere", tmp_path / "x.ckpt"], "nowhere"),
         ([first, toy_root / "train/good", tmp_path / "x.npz"], "must end in .ckpt"),
+        ([first, toy_root / "train/good", tmp_path / "x.ckpt", "--digest", "12"], "--digest is for bundles"),
         ([tmp_path / "none.ckpt", toy_root / "train/good", tmp_path / "x.ckpt"], "does not exist"),
     ):
         assert main(["enroll", *map(str, arguments)]) == 2

@@ -85,6 +85,7 @@ def test_arguments_may_come_from_yaml() -> None:
         ("image_size", 100, "multiples of 32"),
         ("image_size", (64, 70), "multiples of 32"),
         ("objective", "published", "paper, released"),
+        ("teachers", ["resnet18"] * 3, "must be one or two names"),
         ("cache_teachers", "gpu", "none, ram, disk"),
         ("tau_low", 75, "between -1 and 1"),
         ("tau_high", -3, "between -1 and 1"),

@@ -73,7 +73,7 @@ def test_arguments_may_come_from_yaml() -> None:
         ("image_size", 100, "multiples of 32"),
         ("image_size", (64, 70), "multiples of 32"),
         ("scale_weighting", "inside", "outside, none"),
-        ("image_score", "median", "mean, max"),
+        ("image_score", "median", "max, mean"),
         ("backbone", "resnet19", "resnet18"),
     ],
 )
