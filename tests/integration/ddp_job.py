@@ -11,9 +11,9 @@ from anomalib_fsad import D24FAD, MedicalFewShot
 
 
 def make_model() -> D24FAD:
-    return D24FAD(
-        k_shot=2, backbone="resnet18", pre_trained=False, image_size=64, seed=3, max_epochs=1, visualizer=False
-    )
+    learnt = {"matching": "nearest", "spaces": ["teacher", "student"], "space_weights": "learnt"}
+    small = {"backbone": "resnet18", "pre_trained": False, "image_size": 64, "visualizer": False}
+    return D24FAD(k_shot=2, seed=3, max_epochs=1, **small, **learnt)
 
 
 def make_data(folder: Path) -> MedicalFewShot:
@@ -40,6 +40,7 @@ def run(folder: Path) -> None:
     seen = {
         "support": data.support_files,
         "support_sum": model.model.support.images.double().sum().item(),
+        "space_weights": model.model.space_weights.tolist(),
         "weights_sum": sum(p.detach().double().sum().item() for p in model.model.student.parameters()),
         "metrics": metrics,
         "steps": engine.trainer.global_step,

@@ -32,6 +32,7 @@ def test_two_processes_agree_with_each_other_and_with_one(tmp_path):
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
     assert first["support"] == second["support"]
     assert first["support_sum"] == second["support_sum"]
+    assert first["space_weights"] == second["space_weights"]
     assert first["weights_sum"] == pytest.approx(second["weights_sum"], rel=1e-6)
     assert first["metrics"] == pytest.approx(second["metrics"], abs=1e-6)
     assert first["steps"] == 2  # 20 queries of five source organs, in batches of 5, shared by two
@@ -44,6 +45,7 @@ def test_two_processes_agree_with_each_other_and_with_one(tmp_path):
     data = ddp_job.make_data(tmp_path)
     metrics = alone.test(model=model, datamodule=data)[0]
     assert data.support_files == first["support"]
+    assert model.model.space_weights.tolist() == first["space_weights"]
     assert model.model.support.images.double().sum().item() == first["support_sum"]
     assert metrics["image_AUROC"] == pytest.approx(first["metrics"]["image_AUROC"], abs=1e-6)
     assert metrics["pixel_AUROC"] == pytest.approx(first["metrics"]["pixel_AUROC"], abs=1e-4)

@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import Normalize
 
 from anomalib_fsad.deploy import FewShotInferencer, export
 from anomalib_fsad.deploy.bundle import load_bundle, record_file, write_metadata
-from anomalib_fsad.deploy.graphs import Encoder, Scorer, Views, is_labelled
+from anomalib_fsad.deploy.graphs import Encoder, NearestScorer, Scorer, Views, is_labelled
 from anomalib_fsad.deploy.images import images_at
 from anomalib_fsad.models.d24fad import D24FAD
 from anomalib_fsad.models.d24fad.support import SupportMaps
@@ -142,6 +142,22 @@ def test_the_model_is_left_as_it_was(deployed):
     assert model.training
     assert model.model.student.training
     assert any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_what_a_space_counts_is_in_the_graphs():
+    model = small(matching="nearest", spaces=["teacher", "student"], space_weights="learnt").eval()
+    model.use_support(list(torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))))
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    alike = model.model(images).pred_score
+    model.model.space_weights.copy_(torch.tensor([0.5, 1.5]))
+    model.model.encode_support()
+    expected = model.model(images).pred_score
+    assert not torch.allclose(expected, alike)
+    levels = model.model.support.bank.levels
+    scorer = NearestScorer(model, (64, 64), len(levels))
+    outputs = scorer(Encoder(model)(images), [level.patches for level in levels], torch.ones(len(levels)))
+    actual = dict(zip(scorer.outputs, outputs, strict=True))["pred_score"]
+    torch.testing.assert_close(actual, expected)
 
 
 def test_refuses_what_cannot_be_a_bundle(tmp_path, deployed):
