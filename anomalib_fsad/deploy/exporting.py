@@ -11,10 +11,8 @@ from typing import Any, NamedTuple
 
 import torch
 from anomalib.post_processing import PostProcessor
-from anomalib.pre_processing import PreProcessor
 from torch import Tensor, nn
 from torch.export import Dim
-from torchvision.transforms.v2 import Normalize
 
 from anomalib_fsad import __version__, registry
 from anomalib_fsad.deploy.bundle import (
@@ -40,7 +38,7 @@ from anomalib_fsad.deploy.graphs import (
     transform_of,
 )
 from anomalib_fsad.models.components.checkpoint import model_name_of
-from anomalib_fsad.models.components.detector import Detector
+from anomalib_fsad.models.components.detector import Detector, normalization_of
 from anomalib_fsad.models.components.export import ONNX_OPSET
 from anomalib_fsad.models.d24fad.few_shot import FewShotDetector
 from anomalib_fsad.models.d24fad.nearest_model import NearestModel
@@ -224,11 +222,8 @@ def _write_graphs(
 
 
 def _normalization(model: Detector) -> dict[str, list[float]] | None:
-    transform = model.pre_processor.transform if isinstance(model.pre_processor, PreProcessor) else None
-    for step in getattr(transform, "transforms", [transform]):
-        if isinstance(step, Normalize):
-            return {"mean": [float(v) for v in step.mean], "std": [float(v) for v in step.std]}
-    return None
+    step = normalization_of(model.pre_processor)
+    return step and {"mean": [float(v) for v in step.mean], "std": [float(v) for v in step.std]}
 
 
 def _post_processing(post_processor: nn.Module | None) -> dict[str, float | bool | None]:

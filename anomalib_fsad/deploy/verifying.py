@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from anomalib.pre_processing import PreProcessor
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -86,8 +85,7 @@ def _shots(model: FewShotDetector, metadata: Metadata, images: int) -> int:
 @torch.no_grad()
 def _prepared(model: Detector, path: Path, intensity: str) -> Tensor:
     image = torch.from_numpy(to_rgb(path, intensity)).permute(2, 0, 1)[None]
-    transform = model.pre_processor.transform if isinstance(model.pre_processor, PreProcessor) else None
-    return image if transform is None else transform(image)
+    return model.prepared(image)
 
 
 @torch.no_grad()

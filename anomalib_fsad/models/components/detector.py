@@ -242,9 +242,12 @@ class Detector(ShortErrors, LightningModule):
         """All images trained on, once, as the model sees them; the order of training does not hang on it."""
         loader: Any = self.trainer.train_dataloader
         for batch in DataLoader(loader.dataset, batch_size=AT_ONCE, collate_fn=loader.collate_fn):
-            images = batch.image.to(self.device)
-            transform = self.pre_processor.transform if isinstance(self.pre_processor, PreProcessor) else None
-            yield images if transform is None else transform(images)
+            yield self.prepared(batch.image.to(self.device))
+
+    def prepared(self, images: Tensor) -> Tensor:
+        """Images, B x 3 x H x W in [0, 1], as the model sees them; anomalib's pre-processor takes batches only."""
+        transform = transform_of(self.pre_processor)
+        return images if transform is None else transform(images)
 
     def step_generator(self) -> torch.Generator:
         """Other draws in each step and process, the same in each run and after a resume: from seed, rank and step."""
@@ -374,6 +377,18 @@ def pre_processor_for(backbone: str, image_size: int | Sequence[int], *, normali
         known = layout(backbone)
         steps.append(Normalize(mean=list(known.mean), std=list(known.std)))
     return PreProcessor(Compose(steps))
+
+
+def transform_of(pre_processor: nn.Module | None) -> Transform | None:
+    """The pre-processor's transform, where it is one of anomalib's and has one."""
+    return pre_processor.transform if isinstance(pre_processor, PreProcessor) else None
+
+
+def normalization_of(pre_processor: nn.Module | None) -> Normalize | None:
+    """The step that normalises."""
+    transform = transform_of(pre_processor)
+    steps = getattr(transform, "transforms", [transform])
+    return next((step for step in steps if isinstance(step, Normalize)), None)
 
 
 def _sized(

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, cast
 
 import torch
 from anomalib.data import Batch
-from anomalib.pre_processing import PreProcessor
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
@@ -186,11 +185,8 @@ class FewShotDetector(Detector):
         self._set_threshold()
 
     def _prepared(self, support: Tensor) -> Tensor:
-        """Supports as the pre-processor leaves queries: B x K x 3 x H x W; it only touches ``batch.image`` itself."""
-        transform = self.pre_processor.transform if isinstance(self.pre_processor, PreProcessor) else None
-        if transform is None:
-            return support
-        return transform(support.flatten(0, 1)).unflatten(0, support.shape[:2])
+        """Supports as the pre-processor leaves queries: B x K x 3 x H x W."""
+        return self.prepared(support.flatten(0, 1)).unflatten(0, support.shape[:2])
 
     def _described(self, support: Tensor) -> SupportMaps | list[Bank]:
         """What each query's own supports, B x K x 3 x H x W, are compared by; those that come again are remembered."""
@@ -232,7 +228,7 @@ class FewShotDetector(Detector):
             if getattr(batch, "support", None) is None:
                 continue  # nothing of its own category to be compared with: the target is to have no say
             banks = cast("list[Bank]", self._described(batch.support.to(self.device)))
-            images = self._prepared(batch.image.to(self.device)[None])[0]
+            images = self.prepared(batch.image.to(self.device))
             scores.append(scores_by_weights(model.space_maps(images, banks), model.image_score).cpu())
             labels.append(batch.gt_label.cpu())
             categories += batch.category

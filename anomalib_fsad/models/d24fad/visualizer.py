@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from anomalib.pre_processing import PreProcessor
 from anomalib.utils.path import generate_output_filename
 from anomalib.visualization import ImageVisualizer
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
-from torchvision.transforms.v2 import Normalize
 from torchvision.transforms.v2.functional import to_pil_image
+
+from anomalib_fsad.models.components.detector import normalization_of
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -65,11 +65,10 @@ def support_pictures(model: Any) -> list[Image.Image]:
     images: Tensor = model.model.support.images.detach().cpu()
     if len(images) == 0:
         return []
-    transform = model.pre_processor.transform if isinstance(model.pre_processor, PreProcessor) else None
-    for step in reversed(getattr(transform, "transforms", [transform])):
-        if isinstance(step, Normalize):
-            mean, std = torch.tensor(step.mean), torch.tensor(step.std)
-            images = images * std[:, None, None] + mean[:, None, None]
+    step = normalization_of(model.pre_processor)
+    if step is not None:
+        mean, std = torch.tensor(step.mean), torch.tensor(step.std)
+        images = images * std[:, None, None] + mean[:, None, None]
     return [to_pil_image(image.clamp(0, 1)) for image in images]
 
 

@@ -2,9 +2,9 @@
 """Synthetic anomalies: a rectangle of simplex noise in each image of a batch; pure functions."""
 
 import torch
-from anomalib.pre_processing import PreProcessor
 from torch import Tensor, nn
 
+from anomalib_fsad.models.components.detector import transform_of
 from anomalib_fsad.models.scrd4ad.simplex import fractal_noise
 
 REFERENCE_SIZE = 256
@@ -66,7 +66,7 @@ def grey_level(pre_processor: nn.Module | None) -> Tensor:
     Asked of the pre-processor itself - the difference of a white and a black image - so that any normalisation, the
     user's own too, is covered: ImageNet's gives ``1 / std``, none gives 1.
     """
-    transform = pre_processor.transform if isinstance(pre_processor, PreProcessor) else None
+    transform = transform_of(pre_processor)
     if transform is None:
         return torch.ones(3, 1, 1)
     black, white = (transform(torch.full((1, 3, 32, 32), value))[0] for value in (0.0, 1.0))
