@@ -27,12 +27,12 @@ BASELINE = AUTHORS
 
 
 @torch.no_grad()
-def as_published(model: D24FADModel, images: Tensor, references: Tensor) -> Tensor:
+def as_published(model: D24FADModel, images: Tensor, supports: Tensor) -> Tensor:
     """The authors' test loop, plainly: each test batch encodes its K supports again, once for every query."""
     student = model.decode(model.teacher(images)[-1])
     decoded = []
-    for reference in references:
-        repeated = reference.expand(len(images), -1, -1, -1)
+    for support in supports:
+        repeated = support.expand(len(images), -1, -1, -1)
         decoded.append(model.decode(model.teacher(repeated)[-1]))
     values = [torch.stack([maps[scale] for maps in decoded], dim=1) for scale in range(3)]
     blended = [weigh_support(q, k, v)[0] for q, k, v in zip(student, model.l2w.keys(values), values, strict=True)]
@@ -59,12 +59,12 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
     model = D24FADModel(options.backbone, pre_trained=False).to(device)
     images = torch.rand(batch, 3, size, size, device=device)
     for shots in options.k_shot:
-        references = torch.rand(shots, 3, size, size, device=device)
+        supports = torch.rand(shots, 3, size, size, device=device)
         model.eval()
-        model.set_support(references)
+        model.set_support(supports)
         scores = model(images).pred_score
-        torch.testing.assert_close(scores, as_published(model, images, references), atol=1e-5, rtol=1e-4)
-        works = {OURS: partial(model, images), AUTHORS: partial(as_published, model, images, references)}
+        torch.testing.assert_close(scores, as_published(model, images, supports), atol=1e-5, rtol=1e-4)
+        works = {OURS: partial(model, images), AUTHORS: partial(as_published, model, images, supports)}
         yield from timed_and_weighed({"what": "inference", "K": shots}, works, clock, device, batch)
         model.train()
         support = torch.rand(batch, shots, 3, size, size, device=device)
