@@ -12,7 +12,7 @@ from anomalib_fsad.models.components import gaussian_blur, pixel_cosine_distance
 from anomalib_fsad.models.d24fad import D24FADModel
 from anomalib_fsad.models.d24fad.learn_to_weight import weigh_support
 from anomalib_fsad.models.d24fad.loss import D24FADLoss
-from anomalib_fsad.models.d24fad.support_source import partners_in_batch
+from anomalib_fsad.models.d24fad.partners import partners_in_batch
 from benchmarks.speed.subject import Case, add_sizes, timed_and_weighed
 from benchmarks.timing import by_the_clock
 
