@@ -16,6 +16,7 @@ import torch
 from anomalib.models.components.backbone import get_decoder
 from anomalib.models.components.backbone.resnet_decoder import DecoderBasicBlock, DecoderBottleneck, ResNetDecoder
 from anomalib.models.image.reverse_distillation.components import get_bottleneck_layer
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from anomalib_fsad.models.components.teacher_cache import Remembering
@@ -107,7 +108,8 @@ def layout(backbone: str, option: str = "backbone") -> Layout:
         )
         raise ValueError(msg)
     config = timm.get_pretrained_cfg(name)
-    mean, std = (config.mean, config.std) if config is not None else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    imagenet = (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+    mean, std = imagenet if config is None else (config.mean, config.std)
     return Layout(name, strides, tuple(mean), tuple(std))
 
 

@@ -110,13 +110,10 @@ def plain_weights(names: Sequence[str], pre_trained: PreTrained) -> bool | list[
 
 def _renormalization(first: Any, other: Any) -> tuple[list[float], list[float]] | None:
     """Factor and summand of each channel that turn the first teacher's normalisation into another's, if they differ."""
-    imagenet = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    mean, std = first.mean, first.std
-    mean_2, std_2 = getattr(other, "mean", imagenet[0]), getattr(other, "std", imagenet[1])
-    if (tuple(mean), tuple(std)) == (tuple(mean_2), tuple(std_2)):
+    if (first.mean, first.std) == (other.mean, other.std):
         return None
-    factors = [s / s2 for s, s2 in zip(std, std_2, strict=True)]
-    summands = [(m - m2) / s2 for m, m2, s2 in zip(mean, mean_2, std_2, strict=True)]
+    factors = [s / s2 for s, s2 in zip(first.std, other.std, strict=True)]
+    summands = [(m - m2) / s2 for m, m2, s2 in zip(first.mean, other.mean, other.std, strict=True)]
     return factors, summands
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from anomalib_fsad.models.components import Remembering
@@ -117,6 +118,7 @@ class VMamba(Remembering):
         )
 
     onnx_translations = staticmethod(onnx_translations)
+    mean, std = IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
     @torch.no_grad()
     def look(self, images: Tensor) -> list[Tensor]:
