@@ -285,8 +285,8 @@ class MedicalFewShot(ShortErrors, AnomalibDataModule):
         """What the threshold and the checkpoint are chosen with."""
         if self.val == "same_as_test":
             logger.warning(
-                "val=same_as_test: the threshold and the checkpoint are chosen with the test labels of %r. "
-                "Figures made this way are too good; the run's data.json says so.",
+                "val=same_as_test: threshold, checkpoint and what else hangs on validation are chosen with the test "
+                "labels of %r. Figures made this way are too good; the run's data.json says so.",
                 plan.target,
             )
             return plan.test

@@ -118,7 +118,10 @@ def test_same_as_test_is_warned_about_and_recorded(
     data = medical(val="same_as_test")
     data.trainer = Trainer(default_root_dir=tmp_path / "run", logger=False, accelerator="cpu")
     data.setup()
-    assert "val=same_as_test: the threshold and the checkpoint are chosen with the test labels" in caplog.text
+    assert (
+        "val=same_as_test: threshold, checkpoint and what else hangs on validation are chosen with the test labels"
+        in caplog.text
+    )
     assert paths(data.val_data) == paths(data.test_data)
     record = json.loads((tmp_path / "run/data.json").read_text())
     assert record["val"] == "same_as_test"
