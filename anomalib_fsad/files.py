@@ -7,7 +7,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -78,10 +78,19 @@ def draft_of(path: Path) -> Path:
     """Where this thread writes what is to become ``path``; what killed processes left of it is removed."""
     # No part of the name itself, which may be as long as names can be.
     prefix = f".{_digest(path.name)}."
-    for left in path.parent.glob(f"{prefix}*.part"):
+    _sweep(path.parent.glob(f"{prefix}*.part"))
+    return path.with_name(f"{prefix}{_here()}.{os.getpid()}.{threading.get_ident()}.part")
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left in a tree, also of files that another process has made whole since."""
+    _sweep(folder.rglob(".*.part"))
+
+
+def _sweep(drafts: Iterable[Path]) -> None:
+    for left in drafts:
         if _is_abandoned(left):
             shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
-    return path.with_name(f"{prefix}{_here()}.{os.getpid()}.{threading.get_ident()}.part")
 
 
 def shortened(name: str, suffix: str = "") -> str:
@@ -100,13 +109,16 @@ def shortened(name: str, suffix: str = "") -> str:
 
 def _is_abandoned(draft: Path) -> bool:
     """Whether nobody writes it any more: its process is gone, or, of another machine, it is older than a day."""
-    host, process = draft.name.split(".")[2:4]
-    if int(process) == os.getpid() and host == _here():
+    parts = draft.name.split(".")  # as draft_of makes them
+    if len(parts) != 6 or not parts[3].isdigit():  # noqa: PLR2004
+        return False
+    host, process = parts[2], int(parts[3])
+    if process == os.getpid() and host == _here():
         return draft.name not in DRAFTS
     try:
         if host != _here() or os.name != "posix":
             return time.time() - draft.stat().st_mtime > DAY
-        os.kill(int(process), 0)
+        os.kill(process, 0)
     except (ProcessLookupError, FileNotFoundError):
         return True
     except PermissionError:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading images for training without decoding them again each epoch, and for the visualizer at all."""
 
+import contextlib
 import hashlib
 import io
 import logging
@@ -17,7 +18,7 @@ from torchvision.transforms.v2 import Resize
 
 from anomalib_fsad.cache_folder import cache_folder, write_whole
 from anomalib_fsad.data.unreadable import failures, raise_unreadable
-from anomalib_fsad.files import shortened
+from anomalib_fsad.files import shortened, sweep
 from anomalib_fsad.images.decoding import ImageReadError, is_displayable, read_mask, read_rgb, to_uint8
 
 logger = logging.getLogger(__name__)
@@ -90,6 +91,9 @@ class ImageStore:
             self.check(missing)
             return
         raise_unreadable(failures(self._keep, missing, "Caching training images"))
+        for folder in {file.parent for file in self._files.values()}:
+            with contextlib.suppress(OSError):  # one that is read only
+                sweep(folder)
         if self.mode == "ram" and missing:
             kept, wanted = len(self._pixels), len(set(paths))
             if kept < wanted:

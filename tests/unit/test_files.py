@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from anomalib_fsad.files import DAY, NAME_BYTES, replacing, shortened
+from anomalib_fsad.files import DAY, NAME_BYTES, replacing, shortened, sweep
 
 WRITE_AND_DIE = """
 import os, signal, sys
@@ -84,3 +84,19 @@ def test_names_are_shortened_to_what_fits_and_stay_apart(name: str) -> None:
     names = {shortened(name + end, ".png") for end in "abc"}
     assert len(names) == 3
     assert all(len(os.fsencode(short)) <= NAME_BYTES and short.endswith(".png") for short in names)
+
+
+def test_what_is_left_of_a_file_that_is_whole_goes_with_a_sweep(tmp_path: Path) -> None:
+    file = tmp_path / "deep/a.txt"
+    file.parent.mkdir()
+    subprocess.run([sys.executable, "-c", WRITE_AND_DIE, str(file)], check=False)
+    (left,) = drafts(file.parent)
+    file.write_text("whole, by another process")
+    (tmp_path / ".of_somebody_else.part").touch()
+    with replacing(tmp_path / "b.txt") as draft:
+        draft.touch()
+        sweep(tmp_path)
+        assert draft.exists()
+    assert not left.exists()
+    assert (tmp_path / ".of_somebody_else.part").exists()
+    assert file.exists()

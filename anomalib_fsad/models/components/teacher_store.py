@@ -13,10 +13,11 @@ from typing import Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from anomalib_fsad.cache_folder import write_whole
+from anomalib_fsad.files import sweep
 
 logger = logging.getLogger(__name__)
 
@@ -24,9 +25,6 @@ GIB = 2**30
 
 COUNTED_AGAIN = 16
 """The folder is counted again whenever this process has written one part in so many of what may be kept."""
-
-ABANDONED_S = 3600
-"""A draft that is older was left by a process that was killed."""
 
 Levels = Mapping[str, Tensor]
 """A teacher's maps of one image, C x H x W, by the level's name."""
@@ -120,7 +118,9 @@ class FolderStore:
             return
         whole = {level: tensor.contiguous() for level, tensor in maps.items()}
         try:
-            write_whole(self._path(name), lambda draft: save_file(whole, draft, {"digest": digest_of(whole)}))
+            # Not save_file: killed, it leaves a draft of its own that nobody knows.
+            content = save(whole, {"digest": digest_of(whole)})
+            write_whole(self._path(name), lambda draft: draft.write_bytes(content))
         except (OSError, SafetensorError) as error:
             _tell_unwritable(self.folder, error)
             return
@@ -148,15 +148,13 @@ class FolderStore:
         """See what is there, and what of it may go, the oldest last."""
         self.written = 0
         self.used = 0
+        with suppress(OSError):  # a folder that is read only
+            sweep(self.folder)
         old = []
         for path in self.folder.rglob("*.safetensors"):
             try:
                 state = path.stat()
             except FileNotFoundError:  # another process dropped it
-                continue
-            if path.name.startswith("."):
-                if state.st_mtime < self.opened - ABANDONED_S:
-                    path.unlink(missing_ok=True)
                 continue
             self.used += state.st_size
             if state.st_mtime < self.opened and self._name(path) not in self.checked:

@@ -224,10 +224,10 @@ def offer_to_timm() -> list[str]:
 
 
 def _renamed_copy(backbone: str, state: Mapping[str, Tensor]) -> Path:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     path = cache_folder() / "weights" / f"{backbone}-{PACKAGES[backbone].sha256[:16]}.safetensors"
     if not path.is_file():
         tensors = {name: value.contiguous() for name, value in state.items()}
-        write_whole(path, lambda draft: save_file(tensors, draft))
+        write_whole(path, lambda draft: draft.write_bytes(save(tensors)))
     return path

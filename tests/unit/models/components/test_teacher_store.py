@@ -4,7 +4,7 @@
 import errno
 import os
 import resource
-import time
+import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from anomalib_fsad.files import DRAFTS, draft_of
 from anomalib_fsad.models.components.teacher_store import GIB, FolderStore, MemoryStore, Store
 
 NAMES = ("4", "8")
@@ -83,14 +84,19 @@ def test_a_damaged_file_is_no_features(damage: Callable, tmp_path: Path, caplog:
     assert equal(FolderStore(tmp_path, GIB), "a/1", 5)
 
 
-def test_a_draft_is_no_features_and_goes_when_it_is_old(tmp_path: Path) -> None:
-    for name, age in (("young", 0), ("old", 7200)):
-        draft = tmp_path / "a" / f".{name}.safetensors"
-        draft.parent.mkdir(exist_ok=True)
-        draft.write_bytes(b"half of it")
-        os.utime(draft, (time.time() - age,) * 2)
+def test_a_draft_is_no_features_and_goes_when_its_process_is_gone(tmp_path: Path) -> None:
+    own = draft_of(tmp_path / "a" / "1.safetensors")
+    own.parent.mkdir()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    other = own.with_name(own.name.replace(f".{os.getpid()}.", f".{gone.pid}."))
+    other.write_bytes(b"half of it")
+    DRAFTS.add(own.name)
+    own.write_bytes(b"half of it")
     assert FolderStore(tmp_path, GIB).used == 0
-    assert [path.name for path in (tmp_path / "a").iterdir()] == [".young.safetensors"]
+    assert own.exists()
+    assert not other.exists()
+    DRAFTS.discard(own.name)
 
 
 def test_a_full_folder_drops_what_was_not_used_for_longest(tmp_path: Path) -> None:
