@@ -15,7 +15,7 @@ TOY = {
     "notes": "None.",
     "steps": 2,
     "train_images": 4,
-    "logged": ["scale_entropy"],
+    "logged": ["train_scale_entropy"],
     "base": {"class_path": "SCRD4AD", "init_args": {"backbone": "resnet18"}},
     "methods": {
         "ours": {},
@@ -48,7 +48,8 @@ def test_finished_runs_are_kept_and_the_rest_is_run(tmp_path, monkeypatch):
     assert first[list(ablation.METRICS)].stack().between(0, 1).all()
     text = (tmp_path / "out" / "toy.md").read_text()
     assert "| ours | pixel AUROC |" in text
-    assert "scale_entropy by epoch" in text
+    assert "train_scale_entropy by epoch" in text
+    assert first.loc[first["method"] == "ours", "train_scale_entropy by epoch"].notna().all()
 
     runs = []
 
