@@ -5,6 +5,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -122,7 +123,7 @@ def run_missing(csv: Path, recipe: dict[str, Any], options: argparse.Namespace) 
     settings = {
         name: str(getattr(options, name))
         for name in ("organ", "backbone", "pre_trained", "size", "steps", "batch", "train_images", "test_images")
-    } | {"recipe": json.dumps([recipe["base"], recipe["methods"]])}
+    } | {"recipe": sha256(json.dumps([recipe["base"], recipe["methods"]]).encode()).hexdigest()[:12]}
     known = pd.read_csv(csv, dtype=dict.fromkeys(settings, str), keep_default_na=False) if csv.is_file() else None
     if known is None or not {*settings, *METRICS} <= set(known):
         known = pd.DataFrame(columns=["method", "seed", *settings])
