@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from anomalib_fsad.commands.common import OK, messages
+from anomalib_fsad.registry import MODELS
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The options."""
-    command.add_argument("model", help="D24FAD, SCRD4AD or PDD")
+    command.add_argument("model", help=f"one of {', '.join(MODELS)}")
     command.add_argument("source", type=Path, help="the authors' file")
     command.add_argument("checkpoint", type=Path, help=".ckpt to write")
     command.add_argument("arguments", nargs="*", metavar="NAME=VALUE", help="of the model, e.g. backbone=resnet18")

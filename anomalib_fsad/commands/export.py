@@ -5,11 +5,12 @@ import argparse
 from pathlib import Path
 
 from anomalib_fsad.commands.common import OK, messages
+from anomalib_fsad.registry import MODELS
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The options."""
-    command.add_argument("checkpoint", type=Path, help="of D24FAD, SCRD4AD or PDD")
+    command.add_argument("checkpoint", type=Path, help=f"of one of {', '.join(MODELS)}")
     command.add_argument("bundle", type=Path, help="folder to write")
     command.add_argument("--format", choices=("openvino", "onnx", "both"), default="both")
 
