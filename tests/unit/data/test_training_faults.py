@@ -5,6 +5,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,27 @@ def one_class(folder: Path, **options: object) -> MedicalFewShot:
     return data
 
 
+def apart(test: Callable[..., None]) -> Callable[..., None]:
+    """A test in a process of its own: what goes wrong in here on purpose has taken the process of the tests with it."""
+
+    @wraps(test)
+    def run(*args: object, **kwargs: object) -> None:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                test(*args, **kwargs)
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    return run
+
+
 @pytest.mark.parametrize("num_workers", [0, 1])
+@apart
 def test_an_image_that_goes_in_mid_epoch_is_named(tmp_path: Path, num_workers: int) -> None:
     data = one_class(tmp_path, num_workers=num_workers)
     lost = Path(data.train_data.paths[-1])
@@ -39,6 +60,7 @@ def test_an_image_that_goes_in_mid_epoch_is_named(tmp_path: Path, num_workers: i
         list(data.train_dataloader())
 
 
+@apart
 def test_skip_goes_on_with_as_many_batches(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Each of several processes gets as many as the others, whichever of them meets the image."""
     data = one_class(tmp_path, on_error="skip")
@@ -56,6 +78,7 @@ def test_skip_goes_on_with_as_many_batches(tmp_path: Path, caplog: pytest.LogCap
         list(data.train_dataloader())
 
 
+@apart
 def test_a_worker_that_dies_ends_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, read = one_class(tmp_path, num_workers=1), ImageStore.read
 
@@ -64,23 +87,6 @@ def test_a_worker_that_dies_ends_the_training(tmp_path: Path, monkeypatch: pytes
             os.kill(os.getpid(), signal.SIGKILL)
         return read(store, path)
 
-    def train() -> None:
-        with pytest.raises(RuntimeError, match=r"worker.*(killed by signal|exited unexpectedly)"):
-            list(data.train_dataloader())
-
     monkeypatch.setattr(ImageStore, "read", die)
-    assert apart(train) == 0
-
-
-def apart(work: Callable[[], None]) -> int:
-    """The exit status of a process that does it: torch tells of a dead worker by a signal that may come afterwards."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with pytest.raises(RuntimeError, match=r"worker.*(killed by signal|exited unexpectedly)"):
+        list(data.train_dataloader())
