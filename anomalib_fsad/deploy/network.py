@@ -96,7 +96,7 @@ class Network:
         if os.getpid() != self._process:
             msg = (
                 f"This inferencer was made in process {self._process}, and after a fork its runtime's threads are "
-                "gone: make a FewShotInferencer in each process."
+                "gone: make a FewShotInferencer in each process, and fork before the first (or start by spawn)."
             )
             raise RuntimeError(msg)
         return self._graphs[graph](inputs)

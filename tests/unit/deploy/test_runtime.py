@@ -26,15 +26,15 @@ from anomalib_fsad.deploy import FewShotInferencer
 bundle, saved, backend = sys.argv[1:]
 image = np.zeros((20, 20, 3), dtype=np.uint8)
 inferencer = FewShotInferencer(bundle, backend=backend)
-score = inferencer.predict(image, inferencer.load(saved)).score
+inferencer.predict(image, inferencer.load(saved))
 child = os.fork()
 if child == 0:
     try:
         inferencer.predict(image, inferencer.load(saved))
     except RuntimeError as error:
         print(error, flush=True)
-    fresh = FewShotInferencer(bundle, backend=backend)
-    os._exit(0 if fresh.predict(image, fresh.load(saved)).score == score else 1)
+        os._exit(0)
+    os._exit(1)
 assert os.waitpid(child, 0)[1] == 0
 """
 
@@ -69,7 +69,7 @@ def test_a_hundred_fresh_processes_do_not_hang(toy, toy_organ, tmp_path, backend
 def test_after_a_fork_it_says_to_load_again(toy, toy_organ, backend):
     said = start("-c", FORK, toy.folder, toy_organ, backend).stdout
     assert "after a fork" in said
-    assert "make a FewShotInferencer in each process" in said
+    assert "make a FewShotInferencer in each process, and fork before the first" in said
 
 
 def test_several_threads_may_load_at_once(toy, toy_organ):
