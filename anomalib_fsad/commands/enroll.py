@@ -56,7 +56,12 @@ def run(options: argparse.Namespace) -> int:
 
 def refuse_runtime(options: argparse.Namespace) -> None:
     """A digest that nobody looked at would seem to be right."""
-    given = {"--digest": options.digest, "--no-pictures": options.no_pictures, "--backend": options.backend != "auto"}
+    given = {
+        "--digest": options.digest,
+        "--no-pictures": options.no_pictures,
+        "--backend": options.backend != "auto",
+        "--device": options.device != "CPU",
+    }
     wrong = [name for name, value in given.items() if value]
     if wrong:
         msg = f"{wrong[0]} is for bundles; {str(options.bundle)!r} is a checkpoint: leave it out."

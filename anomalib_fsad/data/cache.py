@@ -91,7 +91,7 @@ class ImageStore:
             self.check(missing)
             return
         raise_unreadable(failures(self._keep, missing, "Caching training images"))
-        for folder in {file.parent for file in self._files.values()}:
+        for folder in {self._files[path].parent for path in missing if path in self._files}:
             with contextlib.suppress(OSError):  # one that is read only
                 sweep(folder)
         if self.mode == "ram" and missing:

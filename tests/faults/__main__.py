@@ -8,8 +8,6 @@ byte. A draft that stays is a file too many. What had ended before it was to be 
 """
 
 import argparse
-import contextlib
-import io
 import os
 import secrets
 import shutil
@@ -25,11 +23,9 @@ from random import Random
 
 from tests.faults.heavy_steps import HEAVY
 from tests.faults.steps import LIGHT, Step
+from tests.processes import apart, fork
 
 STEPS: dict[str, type[Step]] = {**LIGHT, **HEAVY}
-
-LIMIT_S = 300
-"""What takes longer hangs."""
 
 MISSES = 3
 """Attempts for each kill, at most."""
@@ -121,43 +117,6 @@ def kill(work: Callable[[], None], after: float) -> bool:
         time.sleep(0.001)
     os.killpg(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-
-
-def apart(work: Callable[[], None]) -> None:
-    """Do it in a process of its own, to its end."""
-    child = fork(work)
-    end = time.monotonic() + LIMIT_S
-    while (state := os.waitpid(child, os.WNOHANG)) == (0, 0):
-        if time.monotonic() > end:
-            os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            msg = f"not at its end after {LIMIT_S} s"
-            raise TimeoutError(msg)
-        time.sleep(0.005)
-    status = os.waitstatus_to_exitcode(state[1])
-    if status != 0:
-        msg = f"ended with {status}"
-        raise RuntimeError(msg)
-
-
-def fork(work: Callable[[], None]) -> int:
-    """A process that does it and ends, whatever happens; what it says is shown only if it fails."""
-    child = os.fork()
-    if child:
-        with contextlib.suppress(OSError):  # whichever of the two comes first
-            os.setpgid(child, child)
-        return child
-    with contextlib.suppress(OSError):
-        os.setpgid(0, 0)
-    said, status = io.StringIO(), 1
-    try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            work()
-        status = 0
-    except BaseException:
-        sys.__stderr__.write(said.getvalue()[-2000:] + traceback.format_exc())
-        sys.__stderr__.flush()
-    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -89,6 +89,8 @@ class FolderStore:
         self.limit = limit
         self.opened = time.time()
         self.checked: set[str] = set()
+        with suppress(OSError):  # a folder that is read only
+            sweep(folder)
         self._count()
 
     def read(self, name: str, levels: Sequence[str]) -> list[Tensor] | None:
@@ -148,8 +150,6 @@ class FolderStore:
         """See what is there, and what of it may go, the oldest last."""
         self.written = 0
         self.used = 0
-        with suppress(OSError):  # a folder that is read only
-            sweep(self.folder)
         old = []
         for path in self.folder.rglob("*.safetensors"):
             try:

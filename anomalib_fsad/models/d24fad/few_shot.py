@@ -14,6 +14,7 @@ from torch import Tensor
 
 from anomalib_fsad.models.components import Detector, SteadyPostProcessor
 from anomalib_fsad.models.d24fad.nearest_model import NearestModel
+from anomalib_fsad.models.d24fad.partners import categories_of
 from anomalib_fsad.models.d24fad.patch_bank import Bank
 from anomalib_fsad.models.d24fad.space_weights import best_weights, scores_by_weights
 from anomalib_fsad.models.d24fad.support import SupportMaps
@@ -47,7 +48,7 @@ class FewShotDetector(Detector):
         self.few_shot_source: str | Path | None = self.hparams["few_shot_source"]
         self.threshold: str = self.hparams["threshold"]
         self.target_fpr: float = self.hparams["target_fpr"]
-        self._weighed = -1  # the step after which the spaces were last weighed
+        self._weighed = -1  # the step of this fit after which the spaces were last weighed
         self._remembered: dict[str, SupportMaps | Bank] = {}  # of supports that come again in one validation
 
     # Finding it ------------------------------------------------------------------------------------------------------
@@ -55,6 +56,7 @@ class FewShotDetector(Detector):
     def on_fit_start(self) -> None:
         """Find the support before any training, so that what is missing is said first."""
         super().on_fit_start()
+        self._weighed = -1
         self._find_support()
 
     def on_validation_start(self) -> None:
@@ -231,7 +233,7 @@ class FewShotDetector(Detector):
             images = self.prepared(batch.image.to(self.device))
             scores.append(scores_by_weights(model.space_maps(images, banks), model.image_score).cpu())
             labels.append(batch.gt_label.cpu())
-            categories += batch.category
+            categories += categories_of(batch)
         found = best_weights(torch.cat(scores, 1), torch.cat(labels), categories, len(model.spaces)) if scores else None
         if found is None:
             logger.warning(

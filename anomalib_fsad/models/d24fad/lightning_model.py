@@ -20,7 +20,7 @@ from anomalib_fsad.models.d24fad.loss import D24FADLoss
 from anomalib_fsad.models.d24fad.nearest import Space
 from anomalib_fsad.models.d24fad.nearest_model import NearestModel
 from anomalib_fsad.models.d24fad.options import check_matching, check_options
-from anomalib_fsad.models.d24fad.partners import lone_image, partners_in_batch, tell_lonely
+from anomalib_fsad.models.d24fad.partners import categories_of, lone_image, partners_in_batch, tell_lonely
 from anomalib_fsad.models.d24fad.torch_model import D24FADModel, EpisodeMaps
 from anomalib_fsad.models.d24fad.visualizer import D24FADVisualizer
 
@@ -141,7 +141,7 @@ class D24FAD(FewShotDetector, AnomalibModule):
             return self.model.episode(batch.image, self._prepared(support))
         if len(batch.image) == 1 and self.trainer.fit_loop.epoch_loop.batch_idx == 0:
             raise ValueError(lone_image(self.trainer.num_training_batches))
-        categories = getattr(batch, "category", None) or [""] * len(batch.image)
+        categories = categories_of(batch)
         if self.global_step == 0:
             tell_lonely(categories)
         counts = partners_in_batch(categories, self.shots, self.step_generator())

@@ -7,6 +7,7 @@ otherwise than the other, and an image's patches may find their like anywhere in
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -119,13 +120,11 @@ class NearestModel(D24FADModel):
     @torch.no_grad()
     def space_maps(self, images: Tensor, banks: Sequence[Bank]) -> Tensor:
         """What each space by itself makes of images, B x 3 x H x W, each with a bank of its own: B x S x H x W."""
-        levels, counts = self.levels(images), [SPACES[space] for space in self.spaces]
-        rows = []
+        levels, rows = self.levels(images), []
         for row, bank in enumerate(banks):
-            distances = _distances(_found([maps[row : row + 1] for maps in levels], bank), bank)
-            ends = [sum(counts[: place + 1]) for place in range(len(counts))]
-            parts = [distances[end - count : end] for end, count in zip(ends, counts, strict=True)]
-            rows.append(torch.cat([self.scored(part, images.shape[-2:]).anomaly_map for part in parts], dim=1))
+            distances = iter(_distances(_found([maps[row : row + 1] for maps in levels], bank), bank))
+            spaces = [list(islice(distances, SPACES[space])) for space in self.spaces]
+            rows.append(torch.cat([self.scored(own, images.shape[-2:]).anomaly_map for own in spaces], dim=1))
         return torch.cat(rows)
 
     @torch.no_grad()

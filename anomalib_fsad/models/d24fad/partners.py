@@ -3,12 +3,18 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 logger = logging.getLogger(__name__)
+
+
+def categories_of(batch: Any) -> list[str]:
+    """Of each image; all of one where the datamodule names none."""
+    return getattr(batch, "category", None) or [""] * len(batch.image)
 
 
 def partners_in_batch(categories: Sequence[str], k_shot: int, generator: torch.Generator) -> Tensor:

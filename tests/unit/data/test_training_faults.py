@@ -3,7 +3,6 @@
 
 import os
 import signal
-import traceback
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from anomalib_fsad import MedicalFewShot
 from anomalib_fsad.data.cache import ImageStore
 from anomalib_fsad.images.decoding import ImageReadError
+from tests.processes import apart
 
 
 def one_class(folder: Path, **options: object) -> MedicalFewShot:
@@ -31,27 +31,18 @@ def one_class(folder: Path, **options: object) -> MedicalFewShot:
     return data
 
 
-def apart(test: Callable[..., None]) -> Callable[..., None]:
+def by_itself(test: Callable[..., None]) -> Callable[..., None]:
     """A test in a process of its own: what goes wrong in here on purpose has taken the process of the tests with it."""
 
     @wraps(test)
     def run(*args: object, **kwargs: object) -> None:
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                test(*args, **kwargs)
-                status = 0
-            except BaseException:
-                traceback.print_exc()
-            os._exit(status)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        apart(lambda: test(*args, **kwargs))
 
     return run
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-@apart
+@by_itself
 def test_an_image_that_goes_in_mid_epoch_is_named(tmp_path: Path, num_workers: int) -> None:
     data = one_class(tmp_path, num_workers=num_workers)
     lost = Path(data.train_data.paths[-1])
@@ -60,7 +51,7 @@ def test_an_image_that_goes_in_mid_epoch_is_named(tmp_path: Path, num_workers: i
         list(data.train_dataloader())
 
 
-@apart
+@by_itself
 def test_skip_goes_on_with_as_many_batches(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Each of several processes gets as many as the others, whichever of them meets the image."""
     data = one_class(tmp_path, on_error="skip")
@@ -78,7 +69,7 @@ def test_skip_goes_on_with_as_many_batches(tmp_path: Path, caplog: pytest.LogCap
         list(data.train_dataloader())
 
 
-@apart
+@by_itself
 def test_a_worker_that_dies_ends_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, read = one_class(tmp_path, num_workers=1), ImageStore.read
 

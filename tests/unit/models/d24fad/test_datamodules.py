@@ -109,6 +109,9 @@ def test_the_other_organs_say_what_a_space_counts(make, tmp_path, caplog):
     assert "fundus" not in {item.category for item in data.val_data}
     assert f"learnt from {len(data.val_data)} validation images" in caplog.text
     assert model.model.space_weights.sum() == pytest.approx(2)
+    caplog.clear()
+    engine.fit(model=model, datamodule=data)  # as many steps again
+    assert f"learnt from {len(data.val_data)} validation images" in caplog.text
     images = torch.rand(2, 3, 64, 64)
     alike = model.eval().model(images).pred_score
     model.model.space_weights.copy_(torch.tensor([0.5, 1.5]))
